@@ -1,0 +1,101 @@
+/**
+ * The one list of everything that can go wrong.
+ *
+ * `fault` says who can mend it: the caller of a request, the author of a package, or the platform.
+ * `status` is the HTTP status a caller sees; `modelarts` the ModelArts code of the same finding.
+ * Messages name fields, dtypes and shapes, never tensor values, payloads or secrets.
+ */
+export interface ErrorRow {
+  readonly fault: 'caller' | 'author' | 'platform'
+  readonly status: number
+  readonly retryable?: boolean
+  readonly modelarts?: string
+  readonly text: string
+}
+
+export const ERRORS = {
+  // requests
+  BAD_REQUEST: { fault: 'caller', status: 400, text: 'The request cannot be read' },
+  BAD_JSON: { fault: 'caller', status: 400, text: 'The body is not valid JSON' },
+  BAD_MULTIPART: { fault: 'caller', status: 400, text: 'The multipart body cannot be read' },
+  MISSING_FIELD: { fault: 'caller', status: 400, text: 'A required field is missing' },
+  UNKNOWN_FIELD: { fault: 'caller', status: 400, text: 'The request has a field the model does not take' },
+  WRONG_DTYPE: { fault: 'caller', status: 400, text: 'A tensor has the wrong dtype' },
+  WRONG_SHAPE: { fault: 'caller', status: 400, text: 'A tensor has the wrong shape' },
+  MISSING_INPUT: { fault: 'caller', status: 400, text: 'The model needs an input that was not given' },
+  UNKNOWN_INPUT: { fault: 'caller', status: 400, text: 'The model has no such input' },
+  UNKNOWN_MODEL: { fault: 'caller', status: 404, text: 'No such model' },
+  UNKNOWN_VERSION: { fault: 'caller', status: 404, text: 'No such model version' },
+  UNKNOWN_SIGNATURE: { fault: 'caller', status: 400, text: 'No such signature' },
+  NOT_FOUND: { fault: 'caller', status: 404, text: 'No such route' },
+  METHOD_NOT_ALLOWED: { fault: 'caller', status: 405, text: 'This route does not take this method' },
+  BODY_TOO_LARGE: { fault: 'caller', status: 413, text: 'The body is too large' },
+  UNSUPPORTED_MEDIA: { fault: 'caller', status: 415, text: 'The content type is not supported' },
+  BAD_IMAGE: { fault: 'caller', status: 400, text: 'The file is not a readable image' },
+  IMAGE_TOO_LARGE: { fault: 'caller', status: 413, text: 'The image has too many pixels' },
+  UNSUPPORTED_IMAGE: { fault: 'caller', status: 415, text: 'The image format is not supported' },
+  // hooks and inference
+  HOOK_FAILED: { fault: 'author', status: 500, text: 'A hook of the model package failed' },
+  HOOK_RESULT: { fault: 'author', status: 500, text: 'A hook returned something that cannot be used' },
+  DEADLINE: { fault: 'platform', status: 504, retryable: true, text: 'The request did not finish before its deadline' },
+  RUN_FAILED: { fault: 'platform', status: 500, text: 'The model failed on this input' },
+  LOAD_FAILED: { fault: 'platform', status: 500, retryable: true, text: 'The model cannot be loaded' },
+  INTERNAL: { fault: 'platform', status: 500, text: 'Internal error' },
+  // importing
+  BAD_MODEL_FILE: { fault: 'author', status: 500, text: 'A model file is damaged or not what it should be' },
+  MODEL_NOT_FOUND: { fault: 'author', status: 500, text: 'No model was found' },
+  MODEL_AMBIGUOUS: { fault: 'author', status: 500, text: 'More than one choice fits' },
+  UNSUPPORTED_OPS: { fault: 'author', status: 500, text: 'The model uses operators that cannot be imported' },
+  UNSUPPORTED_LAYER: { fault: 'author', status: 500, text: 'The Keras model has a layer that cannot be imported' },
+  CHECKPOINT_MISMATCH: { fault: 'author', status: 500, text: 'Graph and checkpoint disagree' },
+  // command line
+  USAGE: { fault: 'author', status: 500, text: 'The command line is not understood' },
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** What a message is made of; every part is optional, and none may hold a value of a tensor. */
+export interface ErrorDetails {
+  /** where it went wrong: a JSON pointer, a file, a node, a field */
+  where?: string
+  expected?: string
+  got?: string
+  /** what to do about it */
+  fix?: string
+  /** anything machine readable for --json and logs */
+  data?: Record<string, unknown>
+  cause?: unknown
+}
+
+/** `Text: expected X for WHERE but received Y. What to do.` */
+export function describe(code: ErrorCode, d: ErrorDetails): string {
+  const at = d.where ? ` for ${d.where}` : ''
+  const what =
+    d.expected && d.got
+      ? `: expected ${d.expected}${at} but received ${d.got}`
+      : d.expected
+        ? `: expected ${d.expected}${at}`
+        : d.got
+          ? `${at}: ${d.got}`
+          : at
+  return `${ERRORS[code].text}${what}.${d.fix ? ` ${d.fix}` : ''}`
+}
+
+/**
+ * The only error class. Hooks are bundled apart from the runtime, so two copies of this class can meet:
+ * recognise one with {@link isAppError}, never with `instanceof`.
+ */
+export class AppError extends Error {
+  override readonly name = 'AppError'
+  readonly code: ErrorCode
+  readonly details: ErrorDetails
+  constructor(code: ErrorCode, details: ErrorDetails = {}) {
+    super(describe(code, details), details.cause === undefined ? undefined : { cause: details.cause })
+    this.code = code
+    this.details = details
+  }
+}
+
+export function isAppError(e: unknown): e is AppError {
+  return e instanceof Error && e.name === 'AppError' && (e as { code?: string }).code! in ERRORS
+}

@@ -1,0 +1,52 @@
+import type { DType } from './tensor.ts'
+
+/**
+ * The contract between packager and runtime: written once as `manifest.json` into the model layer, read at init.
+ * Clients speak aliases (`images`); `name` is the name in the ONNX graph.
+ */
+export interface Manifest {
+  readonly format: 1
+  readonly model: string
+  readonly version: string
+  /** signature used when a request names none: the only one, or `serving_default` */
+  readonly defaultSignature: string
+  readonly signatures: Readonly<Record<string, Signature>>
+  /** fields of the multipart form or JSON body as config.json declares them, for error messages and checks */
+  readonly fields?: Readonly<Record<string, FieldSpec>>
+  /** file name of the bundled hooks beside the manifest; absent: tensors are the API */
+  readonly hooks?: string
+  /** files that hooks may read through this.modelPath, and the graphs: path → sha256 */
+  readonly files: Readonly<Record<string, string>>
+  readonly session?: SessionSpec
+}
+
+export interface Signature {
+  /** ONNX file beside the manifest */
+  readonly graph: string
+  /** TensorFlow's method name, e.g. `tensorflow/serving/predict` */
+  readonly method: string
+  readonly inputs: Readonly<Record<string, TensorSpec>>
+  readonly outputs: Readonly<Record<string, TensorSpec>>
+}
+
+export interface TensorSpec {
+  /** name in the graph */
+  readonly name: string
+  /** name in the TensorFlow model, e.g. `x:0` */
+  readonly source?: string
+  readonly dtype: DType
+  /** null: rank unknown; a null dimension: free */
+  readonly shape: readonly (number | null)[] | null
+  /** true where the model has a default for it */
+  readonly optional?: boolean
+}
+
+export interface FieldSpec {
+  readonly kind: 'file' | 'json'
+  readonly required: boolean
+}
+
+export interface SessionSpec {
+  /** graphs are optimised ahead of time, so 'disabled'; 'extended' for a graph that was not */
+  readonly level: 'disabled' | 'basic' | 'extended'
+}
