@@ -1,0 +1,110 @@
+import { readFileSync } from 'node:fs'
+import { Command as Commander, CommanderError, Option } from 'commander'
+import { AppError, isAppError } from '../../src/errors.ts'
+import type { Command, OptionSpec } from './command.ts'
+import { COMMANDS } from './commands.ts'
+import { type TerminalReporter, terminalReporter } from './reporter.ts'
+
+/** What scripts may rely on; `--help` prints it. */
+export const EXIT = { ok: 0, findings: 1, usage: 2, internal: 3 } as const
+
+export interface Streams {
+  readonly out: NodeJS.WritableStream
+  readonly err: NodeJS.WritableStream & { isTTY?: boolean; columns?: number }
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+/** Parses, runs, reports; never throws and never ends the process, so that tests can call it. */
+export async function main(argv: readonly string[], streams: Streams, commands = COMMANDS): Promise<number> {
+  const own = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv
+  const io = terminalReporter({
+    json: own.includes('--json'),
+    quiet: own.includes('--quiet') || own.includes('-q'),
+    debug: own.includes('--debug'),
+    color: streams.err.isTTY === true && !streams.env.NO_COLOR && streams.env.TERM !== 'dumb',
+    out: streams.out,
+    err: streams.err,
+  })
+  try {
+    return await parse(argv, streams, io, commands)
+  } catch (e) {
+    io.error(e)
+    return exitCode(e)
+  }
+}
+
+function exitCode(e: unknown): number {
+  if (!isAppError(e) || e.code === 'INTERNAL') return EXIT.internal
+  return e.code === 'USAGE' ? EXIT.usage : EXIT.findings
+}
+
+async function parse(argv: readonly string[], streams: Streams, io: TerminalReporter, commands: readonly Command[]) {
+  let code: number = EXIT.ok
+  const program = new Commander('modelayer')
+    .description('Put a trained model behind an HTTPS endpoint and a batch pipeline on AWS Lambda.')
+    .version(version(), '-V, --version')
+    .option('--json', 'one JSON document on stdout instead of text')
+    .option('-q, --quiet', 'no progress, only warnings, errors and results')
+    .option('--debug', 'stack traces of errors')
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText('after', `\nExit codes: 0 fine, 1 findings or refused, 2 wrong usage, 3 internal error.`)
+  harness(program, streams)
+
+  for (const c of commands) {
+    const sub = program.command(c.name).summary(c.summary).description([c.summary, c.text].filter(Boolean).join('\n\n'))
+    for (const a of c.args) sub.argument(a.name, a.text)
+    for (const o of c.options) sub.addOption(option(o))
+    sub.addHelpText('after', `\nExamples:\n${c.examples.map((e) => `  $ ${e}`).join('\n')}`)
+    harness(sub, streams)
+    sub.action(async () => {
+      const args = sub.processedArgs.flat().filter((a) => a !== undefined)
+      code = await c.run({ args, options: sub.opts() }, io)
+    })
+  }
+
+  try {
+    await program.parseAsync([...argv], { from: 'user' })
+  } catch (e) {
+    if (!(e instanceof CommanderError)) throw e
+    // commander throws for --help and --version too, with exit code 0
+    if (e.exitCode === 0) return EXIT.ok
+    if (e.code === 'commander.help') return EXIT.usage
+    const command = argv.find((a) => commands.some((c) => c.name === a))
+    throw new AppError('USAGE', {
+      got: e.message.replace(/^error: |\.$/g, ''),
+      fix: `See modelayer ${command ? `${command} ` : ''}--help.`,
+    })
+  }
+  return code
+}
+
+/** Commander must neither exit nor print errors: both are main's. */
+function harness(c: Commander, streams: Streams) {
+  c.exitOverride().configureOutput({
+    writeOut: (s) => void streams.out.write(s),
+    writeErr: (s) => void streams.err.write(s),
+    outputError: () => undefined,
+  })
+}
+
+function option(o: OptionSpec): Option {
+  const made = new Option(o.flags, o.text)
+  if (o.default !== undefined) made.default(o.default)
+  if (o.choices) made.choices([...o.choices])
+  if (o.required) made.makeOptionMandatory()
+  if (o.repeat) made.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value])
+  return made
+}
+
+/** package.json stands two folders above this file and one above the bundle. */
+function version(): string {
+  for (const up of ['../package.json', '../../package.json']) {
+    try {
+      const { name, version } = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8')) as Record<string, string>
+      if (name === 'modelayer' && version) return version
+    } catch (e) {
+      if ((e as NodeJS.ErrnoException).code !== 'ENOENT') throw e
+    }
+  }
+  throw new AppError('INTERNAL', { where: 'package.json of modelayer', expected: 'the file', got: 'nothing' })
+}
