@@ -1,0 +1,50 @@
+"""Asks TensorFlow for its own answers to the drawn digits.
+
+    python golden.py
+
+Writes ../expected.json: for every digit the body that the tutorial's service answers with, and the scores unrounded.
+"""
+
+import json
+import os
+import pathlib
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from digits import row_of
+
+HERE = pathlib.Path(__file__).parent
+
+
+def scores_of(rows):
+    with tf.Session(graph=tf.Graph()) as sess:
+        meta = tf.saved_model.loader.load(sess, [tf.saved_model.tag_constants.SERVING], str(HERE.parent / "model"))
+        signature = meta.signature_def["predict_images"]
+        return sess.run(signature.outputs["scores"].name, {signature.inputs["images"].name: rows})
+
+
+def answer(scores):
+    """The tutorial's _postprocess: three decimals as text, the best five in front."""
+    pairs = [[str(label), f"{score:.3f}"] for label, score in enumerate(scores.tolist())]
+    best = sorted(pairs, key=lambda pair: pair[1], reverse=True)[:5]
+    return {"predicted_label": str(int(np.argmax(scores))), "scores": best}
+
+
+def shortest(values):
+    """Decimals that name exactly one float32."""
+    return [float(str(v)) for v in np.asarray(values, np.float32)]
+
+
+def main():
+    tf.disable_v2_behavior()
+    files = sorted((HERE.parent / "digits").glob("*.png"))
+    scores = scores_of(np.stack([row_of(file) for file in files]))
+    expected = {file.name: answer(s) | {"raw": shortest(s)} for file, s in zip(files, scores)}
+    (HERE.parent / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
