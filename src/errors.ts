@@ -24,6 +24,7 @@ export const ERRORS = {
   WRONG_SHAPE: { fault: 'caller', status: 400, text: 'A tensor has the wrong shape' },
   MISSING_INPUT: { fault: 'caller', status: 400, text: 'The model needs an input that was not given' },
   UNKNOWN_INPUT: { fault: 'caller', status: 400, text: 'The model has no such input' },
+  UNKNOWN_OUTPUT: { fault: 'caller', status: 400, text: 'The model has no such output' },
   UNKNOWN_MODEL: { fault: 'caller', status: 404, text: 'No such model' },
   UNKNOWN_VERSION: { fault: 'caller', status: 404, text: 'No such model version' },
   UNKNOWN_SIGNATURE: { fault: 'caller', status: 400, text: 'No such signature' },
@@ -48,6 +49,28 @@ export const ERRORS = {
   UNSUPPORTED_OPS: { fault: 'author', status: 500, text: 'The model uses operators that cannot be imported' },
   UNSUPPORTED_LAYER: { fault: 'author', status: 500, text: 'The Keras model has a layer that cannot be imported' },
   CHECKPOINT_MISMATCH: { fault: 'author', status: 500, text: 'Graph and checkpoint disagree' },
+  // packages
+  BAD_PACKAGE: {
+    fault: 'author',
+    status: 500,
+    modelarts: 'ModelArts.3015',
+    text: 'The model package has faults',
+  },
+  BAD_HOOKS: { fault: 'author', status: 500, text: 'customize_service cannot be used' },
+  BAD_GOLDEN: { fault: 'author', status: 500, text: 'A golden request cannot be read' },
+  GOLDEN_DIFFERS: { fault: 'author', status: 500, text: 'The package does not reproduce its golden answers' },
+  SOURCE_FAILED: {
+    fault: 'author',
+    status: 500,
+    modelarts: 'ModelArts.3017',
+    text: 'The source of the model cannot be read',
+  },
+  // layers and sandbox
+  LAYER_TOO_BIG: { fault: 'author', status: 500, text: 'The function is larger than Lambda allows' },
+  LAYER_FILE: { fault: 'platform', status: 500, text: 'A file of a layer is not the one on its list' },
+  FETCH_FAILED: { fault: 'platform', status: 500, retryable: true, text: 'A package cannot be fetched' },
+  BAD_ARTIFACT: { fault: 'author', status: 500, text: 'A built artifact is damaged or not what it should be' },
+  SANDBOX_FAILED: { fault: 'platform', status: 500, text: 'The sandbox cannot run' },
   // command line
   USAGE: { fault: 'author', status: 500, text: 'The command line is not understood' },
 } as const satisfies Record<string, ErrorRow>
