@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Command as Commander, CommanderError, Option } from 'commander'
 import { AppError, isAppError } from '../../src/errors.ts'
+import { projectRoot } from '../root.ts'
 import type { Command, OptionSpec } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { type TerminalReporter, terminalReporter } from './reporter.ts'
@@ -96,15 +98,7 @@ function option(o: OptionSpec): Option {
   return made
 }
 
-/** package.json stands two folders above this file and one above the bundle. */
 function version(): string {
-  for (const up of ['../package.json', '../../package.json']) {
-    try {
-      const { name, version } = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8')) as Record<string, string>
-      if (name === 'modelayer' && version) return version
-    } catch (e) {
-      if ((e as NodeJS.ErrnoException).code !== 'ENOENT') throw e
-    }
-  }
-  throw new AppError('INTERNAL', { where: 'package.json of modelayer', expected: 'the file', got: 'nothing' })
+  const { version } = JSON.parse(readFileSync(join(projectRoot(), 'package.json'), 'utf8')) as { version: string }
+  return version
 }

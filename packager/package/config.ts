@@ -1,7 +1,7 @@
+import { nearest } from '../../src/nearest.ts'
 import { CONFIG, type Field } from './fields.ts'
 import { type Finding, finding, hasErrors, type Place, type Report } from './findings.ts'
 import { describeJson, escapePointer, type Json, readJson } from './json.ts'
-import { nearest } from './nearest.ts'
 import { RULES } from './rules.ts'
 import { checkSchema, type JsonSchema } from './schema.ts'
 
@@ -69,7 +69,7 @@ function checkObject(members: ReadonlyMap<string, Json>, at: Place, keys: Record
   for (const [key, node] of members) {
     const name = known.has(key) ? key : meant.get(key)
     if (name === undefined) {
-      const near = nearest(key, known.keys())
+      const near = nearest(key, [...known.keys()])
       const fix = near ? `Did you mean '${near}'?` : `Known keys: ${[...known.keys()].join(', ')}.`
       report('CONFIG_UNKNOWN', node, { got: `'${key}'`, fix })
     } else if (found.has(name)) {

@@ -1,6 +1,6 @@
+import { nearest } from '../../src/nearest.ts'
 import type { Report } from './findings.ts'
 import { describeJson, type Json, plain } from './json.ts'
-import { nearest } from './nearest.ts'
 
 /** A JSON Schema in ModelArts' dialect: draft-04, the extra type `file`, `items: [schema]` for "array of". */
 export type JsonSchema = Readonly<Record<string, unknown>>
