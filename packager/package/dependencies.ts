@@ -1,4 +1,4 @@
-import type { Config, Dependency, Requirement } from './config.ts'
+import type { Config, Requirement } from './config.ts'
 import { type Finding, finding } from './findings.ts'
 
 /** What hooks in TypeScript have instead of a Python package; names as PyPI compares them (lower case, `-`). */
@@ -50,16 +50,22 @@ function replacement(name: string): string | undefined {
   return Object.hasOwn(REPLACED, plain) ? REPLACED[plain] : undefined
 }
 
-/** `name@range` for every npm package, sorted: also the key of their cache. */
-export function npmSpecs(config: Config | undefined): { name: string; spec: string }[] {
-  const all = (config?.dependencies ?? []).filter((d: Dependency) => d.installer === 'npm').flatMap((d) => d.packages)
-  return all
-    .map((p) => ({ name: p.package_name, spec: `${p.package_name}${range(p)}` }))
-    .sort((a, b) => (a.spec < b.spec ? -1 : 1))
+export interface NpmSpec {
+  readonly name: string
+  readonly version?: string
+  readonly restraint?: Requirement['restraint']
+  /** as npm's command line has it: `name@>=1.2.3` */
+  readonly spec: string
+}
+
+/** The npm packages, sorted, so that their list can be the key of a cache. */
+export function npmSpecs(config: Config | undefined): NpmSpec[] {
+  const all = (config?.dependencies ?? []).filter((d) => d.installer === 'npm').flatMap((d) => d.packages)
+  const spec = ({ package_name: name, package_version: version, restraint }: Requirement): NpmSpec => {
+    const range = version && restraint ? `@${RANGE[restraint]}${version}` : ''
+    return { name, version, restraint, spec: `${name}${range}` }
+  }
+  return all.map(spec).sort((a, b) => (a.spec < b.spec ? -1 : 1))
 }
 
 const RANGE = { EXACT: '', ATLEAST: '>=', ATMOST: '<=' } as const
-
-function range(p: Requirement): string {
-  return p.package_version && p.restraint ? `@${RANGE[p.restraint]}${p.package_version}` : ''
-}

@@ -53,7 +53,7 @@ export function packageError(path: string, findings: readonly Finding[]): AppErr
   const lines = findings.filter((f) => f.severity !== 'info').map((f) => `\n  ${formatFinding(f)}`)
   return new AppError('BAD_PACKAGE', {
     where: path,
-    got: `${countFindings(findings)}${lines.join('')}`,
+    got: `${countFindings(findings)}${lines.join('')}`.replace(/\.$/, ''),
     data: { findings },
   })
 }
