@@ -41,6 +41,7 @@ export const ERRORS = {
   DEADLINE: { fault: 'platform', status: 504, retryable: true, text: 'The request did not finish before its deadline' },
   RUN_FAILED: { fault: 'platform', status: 500, text: 'The model failed on this input' },
   LOAD_FAILED: { fault: 'platform', status: 500, retryable: true, text: 'The model cannot be loaded' },
+  ANSWER_TOO_LARGE: { fault: 'author', status: 500, text: 'The answer is too large for the front it has to pass' },
   INTERNAL: { fault: 'platform', status: 500, text: 'Internal error' },
   // importing
   BAD_MODEL_FILE: { fault: 'author', status: 500, text: 'A model file is damaged or not what it should be' },

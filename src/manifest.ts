@@ -13,6 +13,8 @@ export interface Manifest {
   readonly signatures: Readonly<Record<string, Signature>>
   /** fields of the multipart form or JSON body as config.json declares them, for error messages and checks */
   readonly fields?: Readonly<Record<string, FieldSpec>>
+  /** request content type as config.json declares it; absent: a form where a field is a file, else JSON */
+  readonly requestType?: 'application/json' | 'multipart/form-data'
   /** file name of the bundled hooks beside the manifest; absent: tensors are the API */
   readonly hooks?: string
   /** files that hooks may read through this.modelPath, and the graphs: path → sha256 */
@@ -39,6 +41,11 @@ export interface TensorSpec {
   readonly shape: readonly (number | null)[] | null
   /** true where the model has a default for it */
   readonly optional?: boolean
+  /**
+   * The default itself. The graph has a plain input for it and the runtime feeds it: onnxruntime-node silently ignores
+   * a feed for an input that is also an initializer. Integers past 2^53 are written as strings.
+   */
+  readonly default?: { readonly shape: readonly number[]; readonly values: readonly (number | string | boolean)[] }
 }
 
 export interface FieldSpec {
@@ -49,4 +56,6 @@ export interface FieldSpec {
 export interface SessionSpec {
   /** graphs are optimised ahead of time, so 'disabled'; 'extended' for a graph that was not */
   readonly level: 'disabled' | 'basic' | 'extended'
+  /** 'skip' answers an empty batch without running the graph, where a kernel of it dies on one (Resize: SIGFPE) */
+  readonly zeroBatch?: 'run' | 'skip'
 }

@@ -40,10 +40,17 @@ export interface UploadedFile {
 // biome-ignore lint/suspicious/noExplicitAny: model authors index into it as they did in Python; they know their own fields
 export type RequestData = Record<string, any>
 
+/** What `_postprocess` receives: nested arrays by output alias, the `.tolist()` of Python. */
+// biome-ignore lint/suspicious/noExplicitAny: as above, `outputs.scores[0]` is the idiom of every sample
+export type Outputs = Record<string, any>
+
 export type Nested = number | bigint | boolean | string | Nested[]
 
 /** What `_preprocess` returns: a tensor or a nested array for each input alias. */
-export type Feeds = Record<string, Tensor | Nested | ArrayLike<number>>
+export type Feeds = Record<
+  string,
+  Tensor | Nested | ArrayLike<number> | ArrayLike<bigint> | readonly ArrayLike<number>[]
+>
 
 /** The heart's view of a loaded graph: typed tensors by alias in, typed tensors by alias out. */
 export type Tensors = Record<string, Tensor>

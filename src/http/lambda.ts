@@ -1,0 +1,40 @@
+import { AppError, isAppError } from '../errors.ts'
+import type { HttpRequest } from '../types.ts'
+import type { App } from './app.ts'
+import { type FrontName, frontOf, LIMITS, type Result, toRequest, toResult } from './events.ts'
+
+export interface Invoke {
+  readonly requestId: string
+  /** milliseconds since the epoch at which Lambda ends the process */
+  readonly deadline?: number
+}
+
+/** An event of any front, answered in its words. What no front has sent is answered too: a throw would only be retried. */
+export async function answer(app: App, event: unknown, invoke: Invoke): Promise<Result> {
+  const front = frontOf(event)
+  const empty: HttpRequest = { method: 'POST', path: '/', query: '', headers: {}, body: new Uint8Array(), ...invoke }
+  if (front === undefined) return toResult('functionUrl', app.refuse(empty, notHttp()))
+  let req: HttpRequest
+  try {
+    req = toRequest(front, event as object, invoke)
+  } catch (cause) {
+    return toResult(front, app.refuse(empty, isAppError(cause) ? cause : notHttp(cause)))
+  }
+  const result = toResult(front, await app.handle(req))
+  const size = Buffer.byteLength(result.body)
+  return size <= LIMITS[front] ? result : toResult(front, app.refuse(req, tooLarge(front, size)))
+}
+
+function notHttp(cause?: unknown): AppError {
+  return new AppError('BAD_REQUEST', {
+    where: 'the event',
+    expected: 'an HTTP request of API Gateway, a function URL or a load balancer',
+    got: 'something else',
+    cause,
+  })
+}
+
+/** Lambda would answer 502 without a word about why. */
+function tooLarge(front: FrontName, size: number): AppError {
+  return new AppError('ANSWER_TOO_LARGE', { where: front, expected: `at most ${LIMITS[front]} bytes`, got: `${size}` })
+}

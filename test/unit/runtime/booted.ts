@@ -1,0 +1,7 @@
+// Run by session.test.ts in a process of its own: boots a root as Lambda would and answers one request.
+import { boot } from '../../../src/boot.ts'
+
+const app = await boot({ opt: process.argv[2]!, taskRoot: '/nowhere', memoryMb: 512, defaultModel: undefined })
+const body = Buffer.from('{"images":[[1,2,3,4]]}')
+const { status } = await app.handle({ method: 'POST', path: '/', query: '', headers: {}, body, requestId: 'r' })
+console.log(JSON.stringify({ status }))
