@@ -1,4 +1,5 @@
 import type { Command } from './command.ts'
+import { validate } from './validate.ts'
 
 /** Every command, in the order of --help. */
-export const COMMANDS: readonly Command[] = []
+export const COMMANDS: readonly Command[] = [validate]

@@ -20,7 +20,7 @@ export interface Streams {
 export async function main(argv: readonly string[], streams: Streams, commands = COMMANDS): Promise<number> {
   const own = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv
   const io = terminalReporter({
-    json: own.includes('--json'),
+    json: own.includes('--json') && !ownsJson(commands.find((c) => own.includes(c.name))),
     quiet: own.includes('--quiet') || own.includes('-q'),
     debug: own.includes('--debug'),
     color: streams.err.isTTY === true && !streams.env.NO_COLOR && streams.env.TERM !== 'dumb',
@@ -45,17 +45,16 @@ async function parse(argv: readonly string[], streams: Streams, io: TerminalRepo
   const program = new Commander('modelayer')
     .description('Put a trained model behind an HTTPS endpoint and a batch pipeline on AWS Lambda.')
     .version(version(), '-V, --version')
-    .option('--json', 'one JSON document on stdout instead of text')
-    .option('-q, --quiet', 'no progress, only warnings, errors and results')
-    .option('--debug', 'stack traces of errors')
-    .configureHelp({ showGlobalOptions: true })
+    .enablePositionalOptions()
     .addHelpText('after', `\nExit codes: 0 fine, 1 findings or refused, 2 wrong usage, 3 internal error.`)
+  for (const o of COMMON) program.addOption(option(o))
   harness(program, streams)
 
   for (const c of commands) {
     const sub = program.command(c.name).summary(c.summary).description([c.summary, c.text].filter(Boolean).join('\n\n'))
     for (const a of c.args) sub.argument(a.name, a.text)
-    for (const o of c.options) sub.addOption(option(o))
+    const common = ownsJson(c) ? COMMON.filter((o) => o.flags !== '--json') : COMMON
+    for (const o of [...c.options, ...common]) sub.addOption(option(o))
     sub.addHelpText('after', `\nExamples:\n${c.examples.map((e) => `  $ ${e}`).join('\n')}`)
     harness(sub, streams)
     sub.action(async () => {
@@ -79,6 +78,15 @@ async function parse(argv: readonly string[], streams: Streams, io: TerminalRepo
   }
   return code
 }
+
+const COMMON: readonly OptionSpec[] = [
+  { flags: '--json', text: 'one JSON document on stdout instead of text' },
+  { flags: '-q, --quiet', text: 'no progress, only warnings, errors and results' },
+  { flags: '--debug', text: 'stack traces of errors' },
+]
+
+/** `predict --json FILE` gives JSON in; what it prints is JSON anyway */
+const ownsJson = (c: Command | undefined) => c?.options.some((o) => o.flags.startsWith('--json ')) === true
 
 /** Commander must neither exit nor print errors: both are main's. */
 function harness(c: Commander, streams: Streams) {

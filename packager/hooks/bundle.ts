@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import type { BuildFailure, Message, OutputFile } from 'esbuild'
 import { AppError } from '../../src/errors.ts'
 import { npmSpecs } from '../package/dependencies.ts'
-import type { ModelPackage } from '../package/types.ts'
+import type { HookSource } from '../package/types.ts'
 import { installNpm } from './npm.ts'
 
 export interface HookBundle {
@@ -16,7 +16,7 @@ export interface HookBundle {
  * runtime share one base class. The same package gives the same bytes on every machine: no path outside the package
  * reaches the file, and no tsconfig.json of a folder above has a say.
  */
-export async function bundleHooks(pkg: ModelPackage, outFile: string): Promise<HookBundle> {
+export async function bundleHooks(pkg: HookSource, outFile: string): Promise<HookBundle> {
   const { hooksFile, modelDir } = pkg
   if (!hooksFile) throw new AppError('BAD_HOOKS', { where: modelDir, expected: 'customize_service.ts', got: 'nothing' })
   const nodePaths = await installNpm(npmSpecs(pkg.config), modelDir)

@@ -2,13 +2,13 @@ import { AppError, isAppError } from '../../src/errors.ts'
 import * as api from '../../src/index.ts'
 import { loadHooks } from '../../src/loadhooks.ts'
 import { type Finding, finding } from '../package/findings.ts'
-import type { ModelPackage } from '../package/types.ts'
+import type { HookSource } from '../package/types.ts'
 import { bundleHooks, type HookBundle } from './bundle.ts'
 import { typeCheck } from './types.ts'
 
 /** What can be said about hooks before anything is deployed: they bundle, load, have the right shape and the right types. */
 export async function inspectHooks(
-  pkg: ModelPackage,
+  pkg: HookSource,
   outFile: string,
 ): Promise<{ bundle?: HookBundle; findings: Finding[] }> {
   const file = pkg.hooksFile?.slice(pkg.modelDir.length + 1)
@@ -26,7 +26,7 @@ export async function inspectHooks(
 }
 
 /** The same as a gate: the bundle is in `outFile` afterwards, or there is an error with every finding. */
-export async function buildHooks(pkg: ModelPackage, outFile: string): Promise<HookBundle & { findings: Finding[] }> {
+export async function buildHooks(pkg: HookSource, outFile: string): Promise<HookBundle & { findings: Finding[] }> {
   const { bundle, findings } = await inspectHooks(pkg, outFile)
   const errors = findings.filter((f) => f.severity === 'error')
   if (bundle && errors.length === 0) return { ...bundle, findings }

@@ -4,14 +4,14 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 import { type Finding, finding } from '../package/findings.ts'
-import type { ModelPackage } from '../package/types.ts'
+import type { HookSource } from '../package/types.ts'
 import { projectRoot } from '../root.ts'
 
 /**
  * Runs TypeScript's own compiler over customize_service.ts against modelayer's types. Only findings in files of the package
  * count. Hooks are often carried over from Python: parameters without a type are no error.
  */
-export async function typeCheck(pkg: ModelPackage): Promise<Finding[]> {
+export async function typeCheck(pkg: HookSource): Promise<Finding[]> {
   const { hooksFile, modelDir } = pkg
   if (!hooksFile || !/\.m?ts$/.test(hooksFile)) return []
   const file = relative(modelDir, hooksFile)

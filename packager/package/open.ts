@@ -8,9 +8,9 @@ import { countFindings, type Finding, finding, formatFinding, hasErrors } from '
 import { type FolderFile, isFile, isFolder, listFolder } from './folder.ts'
 import { findLayout, type Layout, splitVersion } from './layout.ts'
 import { findModels, modelFileOf, relativeTo } from './model-file.ts'
-import type { ModelFile, ModelPackage, OpenOptions } from './types.ts'
+import type { HookSource, ModelFile, ModelPackage, OpenOptions } from './types.ts'
 
-export type { ModelFile, ModelPackage, OpenOptions } from './types.ts'
+export type { HookSource, ModelFile, ModelPackage, OpenOptions } from './types.ts'
 
 const HOOKS = /^customize_service\.(ts|mts|js|mjs)$/
 const SOURCE = /\.(ts|mts|cts|js|mjs|cjs|py|pyc|ipynb)$/
@@ -44,8 +44,18 @@ export async function openAny(path: string, options: OpenOptions = {}): Promise<
 }
 
 /** Everything that can be said about a package, without throwing for it; `pkg` exactly when there is no error. */
-export function inspectPackage(path: string, options: OpenOptions = {}): { pkg?: ModelPackage; findings: Finding[] } {
+export function inspectPackage(path: string, options: OpenOptions = {}): Inspection {
   return inspect(findLayout(path, options), true)
+}
+
+export interface Inspection {
+  readonly name: string
+  readonly version: string
+  readonly pkg?: ModelPackage
+  /** what can be checked further even where config.json or the model has errors */
+  readonly hooks?: HookSource
+  readonly goldenDir?: string
+  readonly findings: Finding[]
 }
 
 /** The error of a package, with every finding in its text. */
@@ -58,12 +68,12 @@ export function packageError(path: string, findings: readonly Finding[]): AppErr
   })
 }
 
-function accept(path: string, { pkg, findings }: { pkg?: ModelPackage; findings: Finding[] }): ModelPackage {
+function accept(path: string, { pkg, findings }: Inspection): ModelPackage {
   if (pkg) return pkg
   throw packageError(path, findings)
 }
 
-function inspect(layout: Layout, withConfig: boolean): { pkg?: ModelPackage; findings: Finding[] } {
+function inspect(layout: Layout, withConfig: boolean): Inspection {
   const { modelDir } = layout
   const { files, outside } = listFolder(modelDir)
   const findings = outside.map((path) => finding('LINK_OUTSIDE', { file: path }))
@@ -78,28 +88,25 @@ function inspect(layout: Layout, withConfig: boolean): { pkg?: ModelPackage; fin
     const got = `model_type '${read.model_type}'`
     findings.push(finding('MODEL_FOREIGN', { got, fix: `${relativeTo(modelDir, model)} is imported in its place.` }))
   }
-  if (!model || hasErrors(findings)) return { findings }
+  const goldenDir = withConfig ? [modelDir, layout.dir].map((d) => join(d, 'golden')).find(isFolder) : undefined
+  const common = { name, version: layout.version, ...(goldenDir && { goldenDir }) }
+  const hookSource = hooksFile && { modelDir, hooksFile, ...(read && { config: read }) }
+  const inspection: Inspection = { ...common, ...(hookSource && { hooks: hookSource }), findings }
+  if (!model || hasErrors(findings)) return inspection
 
   const isAsset = ({ path }: FolderFile) =>
     path !== 'config.json' && !path.startsWith('golden/') && !SOURCE.test(path) && !models.isModelPart(path)
   const assets = withConfig ? files.filter(isAsset).map((f) => [f.path, f.file] as const) : []
-  const goldenDir = [modelDir, layout.dir].map((d) => join(d, 'golden')).find(isFolder)
-  return {
+  const whole = {
+    ...common,
+    ...hookSource,
+    dir: layout.dir,
+    modelDir,
+    model,
+    assets: Object.fromEntries(assets),
     findings,
-    pkg: {
-      dir: layout.dir,
-      modelDir,
-      name,
-      version: layout.version,
-      model,
-      ...(read && { config: read }),
-      ...(hooksFile && { hooksFile }),
-      assets: Object.fromEntries(assets),
-      ...(withConfig && goldenDir && { goldenDir }),
-      ...(read && fieldsOf(read)),
-      findings,
-    },
   }
+  return { ...inspection, pkg: { ...whole, ...(read && { config: read, ...fieldsOf(read) }) } }
 }
 
 function config(files: readonly FolderFile[], findings: Finding[]): Config | undefined {

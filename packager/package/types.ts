@@ -25,6 +25,9 @@ export interface ModelPackage {
   readonly findings: readonly Finding[]
 }
 
+/** What bundling and checking hooks needs of a package. */
+export type HookSource = Pick<ModelPackage, 'modelDir' | 'hooksFile' | 'config'>
+
 export type ModelKind = 'savedmodel' | 'onnx' | 'keras' | 'h5' | 'frozen' | 'checkpoint'
 
 export interface ModelFile {
