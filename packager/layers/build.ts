@@ -1,0 +1,128 @@
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { AppError } from '../../src/errors.ts'
+import type { Manifest } from '../../src/manifest.ts'
+import { bundleFunction, functionEntry } from '../bundle/function.ts'
+import { type Reporter, silent } from '../cli/reporter.ts'
+import { bytes } from '../cli/table.ts'
+import { defaultCache } from '../root.ts'
+import { type Budget, type BudgetRow, budgetOf, checkBudget } from './budget.ts'
+import { type Arch, loadDefinition, NATIVE_LAYERS } from './definition.ts'
+import { type DistIndex, type FunctionEntry, INDEX, type LayerEntry, type ModelEntry } from './dist.ts'
+import { layerSources } from './fetch.ts'
+import { filesBelow } from './files.ts'
+import { writeZip, type ZipEntry, type ZipFile } from './zip.ts'
+
+export interface BuildOptions {
+  /** models/NAME/VERSION/{manifest.json,…} and hooks/NAME@VERSION.js, as packager/stage.ts writes them */
+  readonly staging: string
+  /** DIST: layers/, functions/ and modelayer.json are replaced */
+  readonly out: string
+  readonly arch: readonly Arch[]
+  /** false leaves the image layer out: no hook reads images */
+  readonly image?: boolean
+  readonly cache?: string
+  readonly reporter?: Reporter
+  /** entry points by function name; the project's own when absent */
+  readonly functions?: Readonly<Record<string, string>>
+}
+
+export interface Built {
+  readonly index: DistIndex
+  readonly budgets: readonly Budget[]
+}
+
+/** Staging → zips, index and budget. The unzipped sizes are checked before anything is compressed. */
+export async function buildLayers(o: BuildOptions): Promise<Built> {
+  const io = o.reporter ?? silent
+  const cache = o.cache ?? defaultCache()
+  const functions = o.functions ?? { predict: functionEntry('predict') }
+  const models = await stagedModels(o.staging)
+  const hooks = await filesBelow(o.staging, 'hooks')
+
+  await rm(join(o.out, 'layers'), { recursive: true, force: true })
+  await rm(join(o.out, 'functions'), { recursive: true, force: true })
+  await mkdir(o.out, { recursive: true })
+  const work = join(cache, 'functions', `${process.pid}`)
+  try {
+    const plans: Plan[] = []
+    for (const name of NATIVE_LAYERS) {
+      if (name === 'image' && o.image === false) continue
+      for (const arch of o.arch) plans.push(await nativePlan(name, arch, cache, io))
+    }
+    for (const name of new Set(models.map((m) => m.name)))
+      plans.push(plan('layer', `model-${name}`, await filesBelow(o.staging, `models/${name}`)))
+    for (const [name, entry] of Object.entries(functions)) {
+      const bundle = await bundleFunction(entry, join(work, `${name}.js`))
+      plans.push(plan('function', name, [{ name: `${name}.js`, path: bundle.path, bytes: bundle.bytes }, ...hooks]))
+    }
+    for (const fn of Object.keys(functions)) for (const arch of o.arch) checkBudget(budgetOf(fn, arch, plans))
+
+    const layers: LayerEntry[] = []
+    const made: FunctionEntry[] = []
+    const rows: BudgetRow[] = []
+    for (const p of plans) {
+      const file = `${p.kind}s/${p.name}${p.arch ? `-${p.arch}` : ''}.zip`
+      const zip: ZipFile = await io.step(file, async (progress) => {
+        const written = await writeZip(p.entries, join(o.out, file), { cache, progress })
+        progress(bytes(written.zipped))
+        return written
+      })
+      rows.push({ name: p.name, kind: p.kind, ...(p.arch && { arch: p.arch }), ...zip })
+      if (p.kind === 'layer') layers.push({ name: p.name, file, ...(p.arch && { arch: p.arch }), ...zip })
+      else made.push({ name: p.name, file, handler: `${p.name}.handler`, ...zip })
+    }
+    const index: DistIndex = { format: 1, arch: o.arch, layers, functions: made, models }
+    await writeFile(join(o.out, INDEX), `${JSON.stringify(index, null, 2)}\n`)
+    const budgets = made.flatMap((f) => o.arch.map((arch) => budgetOf(f.name, arch, rows)))
+    return { index, budgets }
+  } finally {
+    await rm(work, { recursive: true, force: true })
+  }
+}
+
+interface Plan extends BudgetRow {
+  readonly entries: readonly ZipEntry[]
+}
+
+function plan(kind: Plan['kind'], name: string, entries: readonly (ZipEntry & { bytes: number })[], arch?: Arch): Plan {
+  return { kind, name, entries, unzipped: entries.reduce((n, e) => n + e.bytes, 0), ...(arch && { arch }) }
+}
+
+async function nativePlan(name: (typeof NATIVE_LAYERS)[number], arch: Arch, cache: string, io: Reporter) {
+  const sources = await io.step(`${name} layer, ${arch}`, (progress) =>
+    layerSources(loadDefinition(name).files[arch], arch, cache, progress),
+  )
+  return plan(
+    'layer',
+    name,
+    sources.map((s) => ({ name: s.to, path: s.path, bytes: s.bytes, sha256: s.sha256 })),
+    arch,
+  )
+}
+
+async function stagedModels(staging: string): Promise<ModelEntry[]> {
+  const found: ModelEntry[] = []
+  const folder = join(staging, 'models')
+  for (const name of await names(folder)) {
+    for (const version of await names(join(folder, name))) {
+      const file = join(folder, name, version, 'manifest.json')
+      const manifest = JSON.parse(await readFile(file, 'utf8')) as Manifest
+      const { signatures, defaultSignature } = manifest
+      found.push({ name, version, layer: `model-${name}`, defaultSignature, signatures })
+    }
+  }
+  if (found.length > 0) return found
+  throw new AppError('MODEL_NOT_FOUND', { where: folder, expected: 'NAME/VERSION/manifest.json', got: 'none' })
+}
+
+async function names(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { withFileTypes: true }).catch((e: NodeJS.ErrnoException) => {
+    if (e.code === 'ENOENT') return []
+    throw e
+  })
+  return entries
+    .filter((e) => e.isDirectory())
+    .map((e) => e.name)
+    .sort()
+}

@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { AppError } from '../../src/errors.ts'
+import type { Signature } from '../../src/manifest.ts'
+import { ARCHS, type Arch } from './definition.ts'
+import type { ZipFile } from './zip.ts'
+
+/** DIST/modelayer.json: what was built, for the sandbox, the deployment and whoever wants to compare two builds. */
+export interface DistIndex {
+  readonly format: 1
+  readonly arch: readonly Arch[]
+  readonly layers: readonly LayerEntry[]
+  readonly functions: readonly FunctionEntry[]
+  readonly models: readonly ModelEntry[]
+}
+
+export interface LayerEntry extends ZipFile {
+  readonly name: string
+  /** relative to the index, with forward slashes */
+  readonly file: string
+  /** absent: the same for both */
+  readonly arch?: Arch
+}
+
+export interface FunctionEntry extends ZipFile {
+  readonly name: string
+  readonly file: string
+  readonly handler: string
+}
+
+export interface ModelEntry {
+  readonly name: string
+  readonly version: string
+  readonly layer: string
+  readonly defaultSignature: string
+  readonly signatures: Readonly<Record<string, Signature>>
+}
+
+export const INDEX = 'modelayer.json'
+
+/** @throws {AppError} BAD_ARTIFACT */
+export async function readDist(dir: string): Promise<DistIndex> {
+  const path = join(dir, INDEX)
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new AppError('BAD_ARTIFACT', { where: path, expected: 'the index of a built package', got: 'no file', cause })
+  })
+  const index = parse(text)
+  if (index?.format === 1 && Array.isArray(index.layers) && Array.isArray(index.functions)) return index
+  throw new AppError('BAD_ARTIFACT', { where: path, expected: 'format 1', fix: 'Build it again: modelayer package' })
+}
+
+function parse(text: string): DistIndex | undefined {
+  try {
+    return JSON.parse(text) as DistIndex
+  } catch (e) {
+    if (e instanceof SyntaxError) return undefined
+    throw e
+  }
+}
+
+/** The layers a function needs on one architecture, in the order Lambda unpacks them. */
+export function layersFor(index: DistIndex, arch: Arch): LayerEntry[] {
+  if (!index.arch.includes(arch))
+    throw new AppError('BAD_ARTIFACT', {
+      where: INDEX,
+      expected: `layers for ${arch}`,
+      got: index.arch.join(', '),
+      fix: `Build with --arch ${arch}; known are ${ARCHS.join(' and ')}.`,
+    })
+  return index.layers.filter((l) => (l.arch ?? arch) === arch)
+}
