@@ -10,6 +10,7 @@ export {
   BaseService as TfServingBaseService,
   BaseService as XgSklServingBaseService,
 } from './hooks.ts'
+export * from './image/index.ts'
 export type { Signature, TensorSpec } from './manifest.ts'
 export { type DType, type Tensor, tensor } from './tensor.ts'
-export type { Feeds, Nested, Outputs, RequestData, Tensors, UploadedFile } from './types.ts'
+export type { Feeds, FormFiles, Nested, Outputs, RequestData, Tensors, UploadedFile } from './types.ts'

@@ -20,13 +20,13 @@ export async function prepare(model: Model, data: RequestData, limits: Limits = 
   const service = await model.service()
   const ready: unknown = await hook(model, '_preprocess', limits, () => service._preprocess(data))
   if (overrides(service, '_inference')) return ready as Feeds
-  return blamed(service, ready, () => toFeeds(ready, model.signature))
+  return blamed(service, () => toFeeds(ready, model.signature))
 }
 
 /** `_inference`: the graph, or what the package puts in its place. */
 export async function infer(model: Model, ready: Feeds, limits: Limits = {}): Promise<Outputs> {
   const service = await model.service()
-  return hook(model, '_inference', limits, () => blamed(service, ready, () => service._inference(ready)))
+  return hook(model, '_inference', limits, () => blamed(service, () => service._inference(ready)))
 }
 
 /** `_postprocess`: any JSON value. */
@@ -71,23 +71,15 @@ async function hook<T>(model: Model, where: Hook, { deadline }: Limits, work: ()
 const FEED_FAULTS: readonly ErrorCode[] = ['WRONG_DTYPE', 'WRONG_SHAPE', 'MISSING_INPUT', 'UNKNOWN_INPUT']
 
 /** Wrong feeds are the caller's fault only where no hook stands between: then `_preprocess` would have had to mend or refuse. */
-async function blamed<T>(service: BaseService, ready: unknown, work: () => T | Promise<T>): Promise<T> {
+async function blamed<T>(service: BaseService, work: () => T | Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (e) {
     const between = (['_preprocess', '_inference'] as const).find((h) => overrides(service, h))
     if (!isAppError(e)) throw e
-    if (between && FEED_FAULTS.includes(e.code)) {
-      const { where, expected, got, fix } = e.details
-      throw new AppError('HOOK_RESULT', {
-        where: `${between}, ${where ?? kindOf(ready)}`,
-        expected,
-        got,
-        fix,
-        cause: e,
-      })
-    }
-    if (!between && e.code === 'HOOK_RESULT') throw new AppError('BAD_REQUEST', e.details)
-    throw e
+    if (e.code !== 'HOOK_RESULT' && !FEED_FAULTS.includes(e.code)) throw e
+    if (!between) throw e.code === 'HOOK_RESULT' ? new AppError('BAD_REQUEST', e.details) : e
+    const where = e.details.where ? `${between}, ${e.details.where}` : between
+    throw new AppError('HOOK_RESULT', { ...e.details, where })
   }
 }

@@ -40,6 +40,9 @@ export interface UploadedFile {
 // biome-ignore lint/suspicious/noExplicitAny: model authors index into it as they did in Python; they know their own fields
 export type RequestData = Record<string, any>
 
+/** The same for a form that has files only: `_preprocess(data: FormFiles)` is typed all the way down. */
+export type FormFiles = Record<string, Record<string, UploadedFile>>
+
 /** What `_postprocess` receives: nested arrays by output alias, the `.tolist()` of Python. */
 // biome-ignore lint/suspicious/noExplicitAny: as above, `outputs.scores[0]` is the idiom of every sample
 export type Outputs = Record<string, any>
