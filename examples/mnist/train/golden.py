@@ -2,7 +2,8 @@
 
     python golden.py
 
-Writes ../expected.json: for every digit the body that the tutorial's service answers with, and the scores unrounded.
+Writes ../golden/*.json, the requests that packaging repeats, and ../expected.json: for every digit the body that the
+tutorial's service answers with, and the scores unrounded.
 """
 
 import json
@@ -38,12 +39,32 @@ def shortest(values):
     return [float(str(v)) for v in np.asarray(values, np.float32)]
 
 
+def save(path, value):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def golden(names, body):
+    files = [{"file": f"../digits/{name}"} for name in names]
+    return {
+        "request": {"multipart": {"images": files}},
+        "expected": {"status": 200, "body": body},
+        # one step of the third decimal: a score may lie where rounding turns
+        "tolerance": {"rtol": 0, "atol": 0.0011, "numericStrings": True},
+    }
+
+
 def main():
     tf.disable_v2_behavior()
-    files = sorted((HERE.parent / "digits").glob("*.png"))
+    here = HERE.parent
+    files = sorted((here / "digits").glob("*.png"))
     scores = scores_of(np.stack([row_of(file) for file in files]))
-    expected = {file.name: answer(s) | {"raw": shortest(s)} for file, s in zip(files, scores)}
-    (HERE.parent / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    answers = {file.name: answer(row) for file, row in zip(files, scores)}
+    save(here / "expected.json", {name: body | {"raw": shortest(row)} for (name, body), row in zip(answers.items(), scores)})
+    for name, body in answers.items():
+        save(here / "golden" / f"{pathlib.Path(name).stem}.json", golden([name], body))
+    pair = ["4.png", "2_rgb.png"]
+    save(here / "golden" / "two_files.json", golden(pair, {"predictions": [answers[name] for name in pair]}))
 
 
 if __name__ == "__main__":
