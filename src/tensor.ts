@@ -50,7 +50,10 @@ export function tensor(dtype: DType, shape: readonly number[], data: TensorData)
   if (data.length !== sizeOf(shape))
     throw new AppError('WRONG_SHAPE', { expected: `${sizeOf(shape)} elements for [${shape}]`, got: `${data.length}` })
   if (!(data instanceof DTYPES[dtype].array))
-    throw new AppError('WRONG_DTYPE', { expected: `${DTYPES[dtype].array.name} for ${dtype}`, got: data.constructor.name })
+    throw new AppError('WRONG_DTYPE', {
+      expected: `${DTYPES[dtype].array.name} for ${dtype}`,
+      got: data.constructor.name,
+    })
   return { dtype, shape, data }
 }
 
@@ -79,7 +82,8 @@ export function fromBytes(dtype: Exclude<DType, 'string'>, shape: readonly numbe
       expected: `${n * width} bytes for ${dtype} [${shape}]`,
       got: `${bytes.byteLength}`,
     })
-  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice()
+  // not slice(): a Buffer's is a view
+  const aligned = bytes.byteOffset % width === 0 ? bytes : Uint8Array.from(bytes)
   return { dtype, shape, data: new array(aligned.buffer as ArrayBuffer, aligned.byteOffset, n) }
 }
 

@@ -1,0 +1,154 @@
+import { basename } from 'node:path'
+import { AppError } from '../src/errors.ts'
+import type { Signature, TensorSpec } from '../src/manifest.ts'
+import { bytesOf, DTYPES, type DType, type Tensor } from '../src/tensor.ts'
+import { Converter, refuse } from './convert.ts'
+import { parseRef } from './formats/graphdef.ts'
+import type { SignatureTensor, TfModel, TfSignature } from './graph.ts'
+import { type PassReport, simplify } from './normalise/index.ts'
+import { Builder } from './onnx/builder.ts'
+import type { Dim, OnnxGraph, Value, ValueInfo } from './onnx/value.ts'
+import { constant } from './ops/core.ts'
+import type { Cut, Out } from './ops/op.ts'
+import { openSource, type ReadOptions } from './readers/index.ts'
+
+/** One signature as ONNX: inputs and outputs are named by the aliases that clients use. */
+export interface Imported {
+  readonly graph: OnnxGraph
+  readonly signature: Omit<Signature, 'graph'>
+  /** what the runtime computes before session.run */
+  readonly cuts: readonly Cut[]
+  readonly passes: readonly PassReport[]
+}
+
+/**
+ * One signature of a TensorFlow model as an ONNX graph.
+ * @throws {AppError} UNSUPPORTED_OPS listing every operator at once; CHECKPOINT_MISMATCH, BAD_MODEL_FILE
+ */
+export function importSignature(model: TfModel, name: string, signature: TfSignature): Imported {
+  const b = new Builder()
+  const outputNames = reserveNames(b, signature)
+  const converter = new Converter(model, b)
+  const feeds = new Map<string, Out>()
+  const inputs: Record<string, TensorSpec> = {}
+  for (const [alias, info] of Object.entries(signature.inputs)) {
+    const { value, spec } = feed(alias, info, model, b, converter)
+    const ref = parseRef(info.tensor)
+    feeds.set(`${ref.node}:${ref.index}`, value)
+    inputs[alias] = spec
+  }
+  const wanted = Object.entries(signature.outputs)
+  const values = converter.run(
+    model.graph.nodes,
+    feeds,
+    wanted.map(([, info]) => parseRef(info.tensor)),
+    b,
+  )
+  refuse(converter.problems)
+  const infos: ValueInfo[] = []
+  const outputs: Record<string, TensorSpec> = {}
+  for (const [i, [alias, info]] of wanted.entries()) {
+    const value = values[i]!
+    if (value.kind !== 'tensor')
+      throw new AppError('UNSUPPORTED_OPS', {
+        where: `output '${alias}'`,
+        expected: 'a tensor',
+        got: value.kind === 'handle' ? `a ${value.type}` : 'a value that no input reaches',
+      })
+    const out = b.output(refined(value, info, b), outputNames.get(alias)!)
+    infos.push(out)
+    outputs[alias] = { name: out.name, source: info.tensor, dtype: out.dtype, shape: specShape(out.shape) }
+  }
+  const { graph, passes } = simplify(b.finish(name, infos))
+  return { graph, signature: { method: signature.method, inputs, outputs }, cuts: converter.cuts, passes }
+}
+
+/** Aliases belong to clients. An output that has the name of an input gets another graph name; the manifest keeps the alias. */
+function reserveNames(b: Builder, s: TfSignature): Map<string, string> {
+  for (const alias of Object.keys(s.inputs)) b.reserve(alias)
+  return new Map(
+    Object.keys(s.outputs).map((alias) => {
+      let name = alias
+      for (let i = 1; !b.reserve(name); i++) name = `${alias}_out${i === 1 ? '' : i}`
+      return [alias, name]
+    }),
+  )
+}
+
+function feed(
+  alias: string,
+  info: SignatureTensor,
+  model: TfModel,
+  b: Builder,
+  converter: Converter,
+): { value: Value; spec: TensorSpec } {
+  const dtype = info.dtype
+  if (!Object.hasOwn(DTYPES, dtype))
+    throw new AppError('UNSUPPORTED_OPS', { where: `input '${alias}'`, expected: 'numbers or strings', got: dtype })
+  const node = model.graph.nodes.get(parseRef(info.tensor).node)
+  if (!node)
+    throw new AppError('BAD_MODEL_FILE', {
+      where: `input '${alias}'`,
+      expected: `a node for ${info.tensor}`,
+      got: 'none',
+    })
+  const shape = info.shape?.map((d, i): Dim => d ?? `${alias}_${i}`)
+  let initial: Tensor | undefined
+  if (info.default) initial = constant(info.default, b).data
+  else if (node.op === 'PlaceholderWithDefault') {
+    const value = converter.run(model.graph.nodes, new Map(), [node.inputs[0]!], b)[0]
+    if (value?.kind === 'tensor') initial = value.data
+  }
+  const value = b.input(alias, dtype as DType, shape, initial)
+  const fallback = initial && { optional: true, default: { shape: initial.shape, values: plainValues(initial) } }
+  return {
+    value,
+    spec: { name: alias, source: info.tensor, dtype: dtype as DType, shape: info.shape ?? null, ...fallback },
+  }
+}
+
+/** For the manifest: JSON has no integers past 2^53. */
+function plainValues(t: Tensor): (number | string)[] {
+  return Array.from(t.data as ArrayLike<number | bigint | string>, (v) =>
+    typeof v === 'bigint' ? (Number.isSafeInteger(Number(v)) ? Number(v) : String(v)) : v,
+  )
+}
+
+/** The signature may know dimensions that inference lost. */
+function refined(v: Value, info: SignatureTensor, b: Builder): Value {
+  if (v.shape || !info.shape || v.data) return v
+  return b.as(v, { shape: info.shape.map((d) => d ?? b.fresh()) })
+}
+
+function specShape(shape: readonly Dim[] | undefined): (number | null)[] | null {
+  return shape ? shape.map((d) => (typeof d === 'number' ? d : null)) : null
+}
+
+/** Bytes of all weights of a graph. */
+export function weightBytes(graph: OnnxGraph): number {
+  let n = 0
+  for (const t of graph.initializers.values())
+    n += t.dtype === 'string' ? (t.data as string[]).reduce((s, x) => s + x.length, 0) : bytesOf(t).length
+  return n
+}
+
+/** All signatures of a model, or the one that is named. @throws {AppError} UNKNOWN_SIGNATURE */
+export function importModel(
+  path: string,
+  options: ReadOptions & { readonly signature?: string } = {},
+): Map<string, Imported> {
+  const { model } = openSource(path, options)
+  const names = options.signature === undefined ? Object.keys(model.signatures) : [options.signature]
+  const out = new Map<string, Imported>()
+  for (const name of names) {
+    const signature = Object.hasOwn(model.signatures, name) ? model.signatures[name] : undefined
+    if (!signature)
+      throw new AppError('UNKNOWN_SIGNATURE', {
+        where: basename(path),
+        expected: Object.keys(model.signatures).join(', ') || 'a model with signatures',
+        got: `'${name}'`,
+      })
+    out.set(name, importSignature(model, name, signature))
+  }
+  return out
+}

@@ -1,0 +1,383 @@
+import { AppError } from '../../src/errors.ts'
+import { toBfloat, toHalf } from '../../src/half.ts'
+import { DTYPES, type DType, sizeOf, type Tensor, tensor } from '../../src/tensor.ts'
+import { ONNX_DTYPES } from '../formats/proto/onnx.ts'
+import { FOLD, FOLD_ANY_SIZE, FOLD_LIMIT } from './fold.ts'
+import { INFER, type Inferred, storageShape } from './infer.ts'
+import { partOf } from './partial.ts'
+import type { Dim, OnnxAttr, OnnxGraph, OnnxNode, Shape, Value, ValueDType, ValueInfo } from './value.ts'
+
+/** The one opset that everything is emitted in. 20: Gelu, DFT with an axis input, StringSplit, RegexFullMatch; every row of onnxruntime's fusions still applies. */
+export const OPSET = 20
+
+export interface OutType {
+  readonly dtype: ValueDType
+  readonly shape: Shape | undefined
+  readonly sequence?: boolean
+}
+
+type Input = Value | undefined
+
+/** Names and constants shared by a graph and its subgraphs: ONNX lets inner graphs see outer values, so all names are unique. */
+class Shared {
+  readonly initializers = new Map<string, Tensor>()
+  readonly constants = new Map<Tensor, Value>()
+  readonly small = new Map<string, Value>()
+  readonly used = new Set<string>()
+  symbols = 0
+}
+
+/**
+ * Builds an ONNX graph node by node. Every helper returns a {@link Value} with dtype and shape; constants are folded as they arise,
+ * so rows see `data` wherever TensorFlow's graph computes something constant.
+ */
+export class Builder {
+  readonly nodes: OnnxNode[] = []
+  readonly inputs: ValueInfo[] = []
+  readonly info = new Map<string, ValueInfo>()
+  /** name of the TensorFlow node being emitted; new names start with it */
+  at = ''
+  private readonly shared: Shared
+  private readonly parent: Builder | undefined
+
+  constructor(parent?: Builder) {
+    this.parent = parent
+    this.shared = parent ? parent.shared : new Shared()
+    this.at = parent?.at ?? ''
+  }
+
+  // ---- values -------------------------------------------------------------------------------------------------------------
+
+  /** Keeps names for clients (aliases of inputs and outputs), so that no inner value takes them. False where one is taken already. */
+  reserve(name: string): boolean {
+    if (this.shared.used.has(name)) return false
+    this.shared.used.add(name)
+    return true
+  }
+
+  /** A graph input under a reserved name. With `initial` it is optional: ONNX reads an initializer of the same name as the default. */
+  input(name: string, dtype: DType, shape: Shape | undefined, initial?: Tensor): Value {
+    this.inputs.push({ name, dtype, shape })
+    this.info.set(name, { name, dtype, shape })
+    if (initial) this.shared.initializers.set(name, initial)
+    return { kind: 'tensor', name, dtype, shape }
+  }
+
+  /** An input of a subgraph: an iteration counter, a loop-carried or scanned value. */
+  bodyInput(name: string, dtype: DType, shape: Shape | undefined): Value {
+    return this.input(this.name(name), dtype, shape)
+  }
+
+  /** A sequence as input of a subgraph (loop-carried). */
+  sequenceInput(name: string, dtype: DType, shape: Shape | undefined): Value {
+    const unique = this.name(name)
+    this.inputs.push({ name: unique, dtype, shape, sequence: true })
+    this.info.set(unique, { name: unique, dtype, shape, sequence: true })
+    return { kind: 'tensor', name: unique, dtype, shape, sequence: true }
+  }
+
+  /** A constant. It becomes an initializer only when a node uses it. */
+  const(t: Tensor): Value {
+    const known = this.shared.constants.get(t)
+    if (known) return known
+    const key =
+      t.data.length <= 16
+        ? `${t.dtype}|${t.shape}|${Array.from(t.data as ArrayLike<unknown>, (x) => (Object.is(x, -0) ? '-0' : String(x))).join('\0')}`
+        : undefined
+    const same = key === undefined ? undefined : this.shared.small.get(key)
+    if (same) return same
+    const integral = (t.dtype === 'int64' || t.dtype === 'int32') && t.shape.length <= 1 && t.data.length <= 64
+    const value: Value = {
+      kind: 'tensor',
+      name: this.name('const'),
+      dtype: t.dtype,
+      shape: t.shape,
+      data: t,
+      ...(integral && { part: Array.from(t.data as ArrayLike<number | bigint>, Number) }),
+    }
+    this.shared.constants.set(t, value)
+    if (key !== undefined) this.shared.small.set(key, value)
+    return value
+  }
+
+  /** int64 vector, what axes, shapes and pads are made of. */
+  ints(values: readonly number[]): Value {
+    return this.const(tensor('int64', [values.length], BigInt64Array.from(values, BigInt)))
+  }
+
+  int(value: number): Value {
+    return this.const(tensor('int64', [], BigInt64Array.of(BigInt(value))))
+  }
+
+  /** A scalar of a dtype, e.g. the 1 in `1 - x`. */
+  scalar(dtype: ValueDType, value: number): Value {
+    return this.filled(dtype, [], [value])
+  }
+
+  /** A small constant of a dtype from plain numbers. float16 and bfloat16 are converted to their bits. */
+  filled(dtype: ValueDType, shape: readonly number[], values: readonly number[]): Value {
+    if (dtype === 'complex64' || dtype === 'complex128' || dtype === 'string')
+      throw new AppError('INTERNAL', { where: this.at, expected: 'a real dtype', got: dtype })
+    return this.const(tensorFrom(dtype, shape, values))
+  }
+
+  /** A dimension that nothing is known of. */
+  fresh(): string {
+    return `d${this.shared.symbols++}`
+  }
+
+  freshShape(rank: number): string[] {
+    return Array.from({ length: rank }, () => this.fresh())
+  }
+
+  /** The same value with better knowledge of its shape or dtype view; no node. */
+  as(v: Value, known: Partial<Pick<Value, 'shape' | 'dtype' | 'part'>>): Value {
+    const out = { ...v, ...known }
+    if (!v.data && v.dtype !== 'complex64' && v.dtype !== 'complex128') this.learn(out)
+    return out
+  }
+
+  // ---- nodes --------------------------------------------------------------------------------------------------------------
+
+  /** One node with one output. `out` overrides inference; it is needed for ops without a row in INFER. */
+  op(type: string, inputs: readonly Input[], attrs: Record<string, OnnxAttr> = {}, out?: OutType): Value {
+    return this.ops(type, inputs, attrs, 1, out && [out])[0]!
+  }
+
+  /** One node with `count` outputs. */
+  ops(
+    type: string,
+    inputs: readonly Input[],
+    attrs: Record<string, OnnxAttr>,
+    count: number,
+    outs?: readonly OutType[],
+    domain = '',
+  ): Value[] {
+    const trimmed = [...inputs]
+    while (trimmed.length > 0 && trimmed.at(-1) === undefined) trimmed.pop()
+    const folded = domain === '' ? this.fold(type, trimmed, attrs, count) : undefined
+    if (folded) return folded
+    const types: readonly (OutType | Inferred)[] = outs ?? this.infer(type, trimmed, attrs, count)
+    const part = count === 1 && domain === '' ? partOf(type, trimmed, attrs, types[0]!, () => this.fresh()) : undefined
+    const known = part && this.constPart(part, types[0]!)
+    if (known) return [known]
+    const base = this.at || type
+    const outputs = types.map((t, i): Value => {
+      const name = this.name(count === 1 ? base : `${base}:${i}`)
+      const value: Value = {
+        kind: 'tensor',
+        name,
+        dtype: t.dtype,
+        shape: t.shape,
+        ...(t.sequence && { sequence: true }),
+        ...(part && { part }),
+      }
+      this.learn(value)
+      return value
+    })
+    this.nodes.push({
+      type,
+      domain,
+      name: this.name(`${base}/${type}`),
+      inputs: trimmed.map((v) => (v ? this.use(v) : '')),
+      outputs: outputs.map((o) => o.name),
+      attrs,
+    })
+    return outputs
+  }
+
+  /** The name of a value as a node input; a constant becomes an initializer here. */
+  use(v: Value): string {
+    if (v.data && !this.shared.initializers.has(v.name)) {
+      this.shared.initializers.set(v.name, v.data)
+      this.info.set(v.name, { name: v.name, dtype: v.data.dtype, shape: v.data.shape })
+    }
+    return v.name
+  }
+
+  /** A subgraph for If, Loop and Scan; outer values can be used inside by what they are. */
+  subgraph(name: string, body: (b: Builder) => readonly Value[]): OnnxGraph {
+    const inner = new Builder(this)
+    const results = body(inner)
+    return inner.finish(
+      name,
+      results.map((v) => inner.output(v)),
+    )
+  }
+
+  /** A value that is an output of this graph: constants, inputs and outer values pass through Identity, as ONNX demands. */
+  output(v: Value, name?: string): ValueInfo {
+    const own = this.nodes.some((n) => n.outputs.includes(v.name))
+    const taken = name !== undefined || !own || v.data !== undefined
+    const shape = storageShape(v.dtype, v.shape)
+    const dtype = storageDType(v.dtype)
+    const info = (n: string): ValueInfo => ({ name: n, dtype, shape, ...(v.sequence && { sequence: true }) })
+    if (!taken) return info(v.name)
+    const out = name ?? this.name(`${v.name}/out`)
+    this.nodes.push({
+      type: 'Identity',
+      domain: '',
+      name: this.name(`${out}/Identity`),
+      inputs: [this.use(v)],
+      outputs: [out],
+      attrs: {},
+    })
+    this.info.set(out, info(out))
+    return info(out)
+  }
+
+  finish(name: string, outputs: readonly ValueInfo[]): OnnxGraph {
+    const initializers = this.parent ? new Map<string, Tensor>() : this.shared.initializers
+    return { name, nodes: this.nodes, inputs: this.inputs, outputs, initializers, info: this.info }
+  }
+
+  // ---- the helpers that every row uses --------------------------------------------------------------------------------------
+
+  cast(v: Value, dtype: DType): Value {
+    if (v.dtype === dtype) return v
+    return this.op('Cast', [v], { to: ONNX_DTYPES[dtype] }, { dtype, shape: v.shape })
+  }
+
+  shapeOf(v: Value): Value {
+    return this.op('Shape', [v])
+  }
+
+  reshape(v: Value, shape: Value | readonly number[]): Value {
+    return this.op('Reshape', [v, Array.isArray(shape) ? this.ints(shape) : (shape as Value)])
+  }
+
+  transpose(v: Value, perm: readonly number[]): Value {
+    if (perm.every((p, i) => p === i)) return v
+    return this.op('Transpose', [v], { perm })
+  }
+
+  squeeze(v: Value, axes: readonly number[]): Value {
+    return axes.length === 0 ? v : this.op('Squeeze', [v, this.ints(axes)])
+  }
+
+  unsqueeze(v: Value, axes: readonly number[]): Value {
+    return axes.length === 0 ? v : this.op('Unsqueeze', [v, this.ints(axes)])
+  }
+
+  concat(values: readonly Value[], axis: number): Value {
+    return values.length === 1 ? values[0]! : this.op('Concat', values, { axis })
+  }
+
+  slice(
+    v: Value,
+    starts: readonly number[],
+    ends: readonly number[],
+    axes: readonly number[],
+    steps?: readonly number[],
+  ): Value {
+    return this.op('Slice', [v, this.ints(starts), this.ints(ends), this.ints(axes), steps && this.ints(steps)])
+  }
+
+  gather(v: Value, indices: Value, axis = 0): Value {
+    return this.op('Gather', [v, indices], { axis })
+  }
+
+  /** The size of one dimension as an int64 vector of length 1. */
+  dim(v: Value, axis: number): Value {
+    return this.slice(this.shapeOf(v), [axis], [axis + 1], [0])
+  }
+
+  /** The rank, or the error that says this node needs it. */
+  rank(v: Value): number {
+    if (v.shape) return v.shape.length
+    throw new AppError('UNSUPPORTED_OPS', {
+      where: `node ${this.at}`,
+      expected: 'a tensor of known rank',
+      got: 'unknown rank',
+      fix: 'Export the model with an input signature that states its rank.',
+    })
+  }
+
+  // ---- inside -------------------------------------------------------------------------------------------------------------
+
+  private fold(
+    type: string,
+    inputs: readonly Input[],
+    attrs: Record<string, OnnxAttr>,
+    count: number,
+  ): Value[] | undefined {
+    const rule = FOLD[type]
+    if (!rule) return undefined
+    const data: (Tensor | undefined)[] = []
+    let size = 0
+    for (const v of inputs) {
+      if (v && (!v.data || v.dtype !== v.data.dtype)) return undefined
+      data.push(v?.data)
+      size += v?.data?.data.length ?? 0
+    }
+    if (inputs.length === 0 || (size > FOLD_LIMIT && !FOLD_ANY_SIZE.has(type))) return undefined
+    const out = rule(data, attrs, count)
+    return out?.map((t) => this.const(t))
+  }
+
+  private infer(type: string, inputs: readonly Input[], attrs: Record<string, OnnxAttr>, count: number): Inferred[] {
+    const rule = INFER[type]
+    if (!rule)
+      throw new AppError('INTERNAL', {
+        where: `node ${this.at}`,
+        expected: `an output type for ${type}`,
+        got: 'no inference row',
+      })
+    const types = rule(inputs as Value[], attrs, this)
+    if (types.length < count)
+      throw new AppError('INTERNAL', {
+        where: `node ${this.at}`,
+        expected: `${count} outputs of ${type}`,
+        got: `${types.length}`,
+      })
+    return types.slice(0, count)
+  }
+
+  private constPart(part: readonly Dim[], t: OutType): Value | undefined {
+    if (!part.every((d) => typeof d === 'number')) return undefined
+    const array = t.dtype === 'int32' ? Int32Array.from(part as number[]) : BigInt64Array.from(part as number[], BigInt)
+    return this.const(tensor(t.dtype as DType, t.shape?.length === 0 ? [] : [part.length], array))
+  }
+
+  private learn(v: Value): void {
+    this.info.set(v.name, {
+      name: v.name,
+      dtype: storageDType(v.dtype),
+      shape: storageShape(v.dtype, v.shape),
+      ...(v.sequence && { sequence: true }),
+    })
+  }
+
+  private name(wanted: string): string {
+    let name = wanted
+    for (let i = 1; this.shared.used.has(name); i++) name = `${wanted}_${i}`
+    this.shared.used.add(name)
+    return name
+  }
+}
+
+export function storageDType(d: ValueDType): DType {
+  return d === 'complex64' ? 'float32' : d === 'complex128' ? 'float64' : d
+}
+
+/** A tensor of any real dtype from plain numbers, rounded as the dtype rounds. */
+export function tensorFrom(
+  dtype: Exclude<DType, 'string'>,
+  shape: readonly number[],
+  values: readonly number[],
+): Tensor {
+  const n = sizeOf(shape)
+  const array = new DTYPES[dtype].array(n) as { [i: number]: number | bigint; length: number } & Tensor['data']
+  for (let i = 0; i < n; i++) {
+    const v = values[values.length === 1 ? 0 : i]!
+    array[i] =
+      dtype === 'int64' || dtype === 'uint64'
+        ? BigInt(Math.trunc(v))
+        : dtype === 'float16'
+          ? toHalf(v)
+          : dtype === 'bfloat16'
+            ? toBfloat(v)
+            : v
+  }
+  return tensor(dtype, shape, array)
+}

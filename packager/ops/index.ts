@@ -1,0 +1,42 @@
+import { ARRAY } from './array.ts'
+import { CORE } from './core.ts'
+import { MATH } from './math.ts'
+import { MATMUL } from './matmul.ts'
+import { NN } from './nn.ts'
+import type { OpTable } from './op.ts'
+import { REDUCE } from './reduce.ts'
+import { SLICE } from './slice.ts'
+import { TABLES } from './tables.ts'
+
+/** One file per family; a test checks that no op has two rows. */
+export const FAMILIES = { CORE, MATH, REDUCE, MATMUL, ARRAY, SLICE, NN, TABLES } as const satisfies Record<
+  string,
+  OpTable
+>
+
+/** The op table: every TensorFlow op that can be imported. */
+export const OPS: OpTable = Object.freeze(Object.assign(Object.create(null), ...Object.values(FAMILIES)))
+
+/** What to say of an op without a row: the closest one by name. */
+export function nearestOp(name: string): string {
+  let best = ''
+  let least = Math.max(3, Math.floor(name.length / 2))
+  for (const known of Object.keys(OPS)) {
+    const d = distance(name.toLowerCase(), known.toLowerCase(), least)
+    if (d < least) [best, least] = [known, d]
+  }
+  return best ? `not in the op table; the nearest one that is: ${best}` : 'not in the op table'
+}
+
+/** Levenshtein distance, given up at `limit`. */
+export function distance(a: string, b: string, limit = Number.POSITIVE_INFINITY): number {
+  if (Math.abs(a.length - b.length) >= limit) return limit
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+    row = next
+  }
+  return row[b.length]!
+}
