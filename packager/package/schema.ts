@@ -195,6 +195,7 @@ export function acceptsFiles(data: Json, where: 'fields' | 'none', report: Repor
       if (!VALUES.has(key)) walk(child, inField && (key === 'items' || key === 'item'))
     }
   }
+  if (where === 'none') return walk(data, false)
   for (const [key, child] of data.members) {
     if (child !== properties) {
       if (!VALUES.has(key)) walk(child, false)
