@@ -21,7 +21,8 @@ const MODE = { rgb: 'RGB', rgba: 'RGBA', grayscale: 'L' } as const
 /** `keras.utils.load_img` with its defaults: RGB, stretched with nearest. */
 export async function loadImg(file: UploadedFile | Uint8Array, options: LoadImgOptions = {}): Promise<Image> {
   const { colorMode = 'rgb', targetSize, interpolation = 'nearest', keepAspectRatio = false, ...decoding } = options
-  if (!(colorMode in MODE)) throw misuse('loadImg colorMode', `one of ${Object.keys(MODE).join(', ')}`, colorMode)
+  if (!Object.hasOwn(MODE, colorMode))
+    throw misuse('loadImg colorMode', `one of ${Object.keys(MODE).join(', ')}`, colorMode)
   const decoded = await image(file, decoding)
   const raw16 = colorMode === 'grayscale' && decoded.mode === 'I;16'
   const converted = raw16 ? decoded : decoded.convert(MODE[colorMode])

@@ -1,32 +1,27 @@
 import type { Sharp, SharpOptions } from 'sharp'
 import { AppError } from '../errors.ts'
-import { badImage, type Mode, type Pixels, type SizeGuard } from './pixels.ts'
+import { memo } from '../memo.ts'
+import { badImage, MODES, type Mode, type Pixels, type SizeGuard } from './pixels.ts'
 
 type Open = (bytes: Uint8Array, options: SharpOptions) => Sharp
 
-let opening: Promise<Open> | undefined
-
 /** sharp costs 13-30 ms of a cold start, so it is loaded by the first image that needs it and by nothing else. */
-function sharp(): Promise<Open> {
-  opening ??= load().catch((cause: unknown) => {
-    opening = undefined
+const sharp = memo(async (): Promise<Open> => {
+  try {
+    const { default: open } = await import('sharp')
+    // one image at a time in one small process: threads and a cache of decoded files only cost memory
+    open.concurrency(1)
+    open.cache(false)
+    return open
+  } catch (cause) {
     throw new AppError('LOAD_FAILED', {
       expected: 'the image layer (sharp)',
       got: 'none that loads',
       fix: 'Attach the image layer to the function; PNG and BMP files need none.',
       cause,
     })
-  })
-  return opening
-}
-
-async function load(): Promise<Open> {
-  const { default: open } = await import('sharp')
-  // one image at a time in one small process: threads and a cache of decoded files only cost memory
-  open.concurrency(1)
-  open.cache(false)
-  return open
-}
+  }
+})
 
 /** libvips' colour space and channel count → Pillow's mode, and how to keep libvips from converting it */
 const MODE_OF: Readonly<Record<string, Mode>> = {
@@ -57,14 +52,18 @@ export async function readNative(format: string, bytes: Uint8Array, limit: numbe
         fix: 'Send PNG or JPEG.',
       })
     if (mode === 'CMYK') input.pipelineColourspace('cmyk')
-    input.toColourspace(depth === 'ushort' ? `${mode === 'I;16' ? 'grey' : 'rgb'}16` : space)
-    const raw = await input.raw({ depth }).toBuffer()
+    // libvips drops the alpha of a grey result, so grey with alpha is read as colours with alpha
+    const out = mode === 'LA' ? 'srgb' : depth === 'ushort' && mode !== 'I;16' ? 'rgb16' : space
+    const raw = await input.toColourspace(out).raw({ depth }).toBuffer()
     // a plain array over it: a Buffer's slice() would be a view
     const data = new Uint8Array(raw.buffer, raw.byteOffset, raw.byteLength)
+    const expected = width * height * (mode === 'LA' ? 4 : MODES[mode].bands) * (depth === 'ushort' ? 2 : 1)
+    if (data.length !== expected) throw badImage(format, `decodes to ${data.length} bytes instead of ${expected}`)
     const base = { width, height, orientation: orientation === 1 ? undefined : orientation }
-    if (depth === 'uchar') return { ...base, ...(bitsPerSample === 1 && mode === 'L' ? bilevel(data) : { mode, data }) }
-    const words = new Uint16Array(data.slice().buffer)
-    return { ...base, mode, data: mode === 'I;16' ? words : Uint8Array.from(words, (v) => v >> 8) }
+    if (depth === 'ushort') return { ...base, mode, data: words(data, mode) }
+    if (mode === 'LA') return { ...base, mode, data: data.filter((_, i) => i % 4 === 0 || i % 4 === 3) }
+    if (mode === 'L' && bitsPerSample === 1) return { ...base, mode: '1', data: data.map((v) => v & 1) }
+    return { ...base, mode, data }
   } catch (e) {
     if (e instanceof AppError) throw e
     const why = e instanceof Error ? e.message.split('\n')[0] : 'cannot be decoded'
@@ -74,7 +73,7 @@ export async function readNative(format: string, bytes: Uint8Array, limit: numbe
   }
 }
 
-/** A 1-bit TIFF arrives as 0 and 255; Pillow's mode is 1. */
-function bilevel(data: Uint8Array): { mode: Mode; data: Uint8Array } {
-  return { mode: '1', data: data.map((v) => v & 1) }
+function words(data: Uint8Array, mode: Mode): Uint8Array | Uint16Array {
+  const all = new Uint16Array(data.slice().buffer)
+  return mode === 'I;16' ? all : Uint8Array.from(all, (v) => v >> 8)
 }

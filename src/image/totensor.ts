@@ -1,8 +1,9 @@
+import { toBfloat, toHalf } from '../half.ts'
 import { DTYPES, type NumericArray, sizeOf, type Tensor } from '../tensor.ts'
 import { convert } from './convert.ts'
 import { MODES, misuse, type Pixels } from './pixels.ts'
 
-export type PixelDType = 'float32' | 'float64' | 'uint8' | 'int8' | 'uint16' | 'int16' | 'uint32' | 'int32' | 'int64'
+export type PixelDType = (typeof PLAIN)[number] | 'int64' | 'float16' | 'bfloat16'
 export type Layout = 'NHWC' | 'NCHW' | 'HWC' | 'CHW' | 'flat'
 
 export interface TensorOptions {
@@ -25,17 +26,14 @@ const SHAPES: Readonly<Record<Layout, (h: number, w: number, c: number) => numbe
   CHW: (h, w, c) => [c, h, w],
   flat: (h, w, c) => [1, h * w * c],
 }
-const DTYPE_NAMES: ReadonlySet<string> = new Set<PixelDType>([
-  'float32',
-  'float64',
-  'uint8',
-  'int8',
-  'uint16',
-  'int16',
-  'uint32',
-  'int32',
-  'int64',
-])
+/** dtypes whose arrays hold something else than the number itself */
+const ENCODE: Readonly<Record<string, (v: number) => number | bigint>> = {
+  int64: (v) => BigInt(Math.trunc(v)),
+  float16: toHalf,
+  bfloat16: toBfloat,
+}
+const PLAIN = ['float32', 'float64', 'uint8', 'int8', 'uint16', 'int16', 'uint32', 'int32'] as const
+const DTYPE_NAMES: ReadonlySet<string> = new Set([...PLAIN, ...Object.keys(ENCODE)])
 
 /** What `np.array(image)` is: no batch dimension, no channel dimension for one band, bool for mode 1. */
 export function toArray(p: Pixels): Tensor {
@@ -45,7 +43,8 @@ export function toArray(p: Pixels): Tensor {
 
 export function toTensor(image: Pixels, options: TensorOptions = {}): Tensor {
   const { layout = 'NHWC', dtype = 'float32', channels } = options
-  if (!(layout in SHAPES)) throw misuse('image.tensor layout', `one of ${Object.keys(SHAPES).join(', ')}`, layout)
+  if (!Object.hasOwn(SHAPES, layout))
+    throw misuse('image.tensor layout', `one of ${Object.keys(SHAPES).join(', ')}`, layout)
   if (!DTYPE_NAMES.has(dtype)) throw misuse('image.tensor dtype', `one of ${[...DTYPE_NAMES].join(', ')}`, dtype)
   const p = channels ? convert(image, channels === 'BGR' ? 'RGB' : channels) : image
   const bands = MODES[p.mode].bands
@@ -53,9 +52,14 @@ export function toTensor(image: Pixels, options: TensorOptions = {}): Tensor {
   const plain = options.scale === undefined && options.mean === undefined && options.std === undefined
   const interleaved = layout !== 'NCHW' && layout !== 'CHW'
   // the constructor converts a whole array faster than any loop here could
-  if (plain && dtype !== 'int64' && channels !== 'BGR' && (interleaved || bands === 1))
-    return { dtype, shape, data: new DTYPES[dtype].array(p.data) }
+  if (plain && !ENCODE[dtype] && channels !== 'BGR' && (interleaved || bands === 1))
+    return { dtype, shape, data: new DTYPES[dtype as (typeof PLAIN)[number]].array(p.data) }
   const data = new DTYPES[dtype].array(sizeOf(shape))
+  // one table for all bands: the bands need no telling apart
+  if (interleaved && channels !== 'BGR' && !Array.isArray(options.mean) && !Array.isArray(options.std)) {
+    fill(data, 0, 1, p.data, 0, 1, tableFor(p, dtype, 0, options))
+    return { dtype, shape, data }
+  }
   const [step, plane] = interleaved ? [bands, 1] : [1, p.width * p.height]
   for (let c = 0; c < bands; c++) {
     const table = tableFor(p, dtype, c, options)
@@ -75,9 +79,10 @@ function tableFor(
   const [m, s] = [channel('mean', mean, c, p), channel('std', std, c, p)]
   const levels = p.mode === 'I;16' ? 65536 : 256
   const table = new DTYPES[dtype].array(levels)
+  const encode = ENCODE[dtype]
   for (let v = 0; v < levels; v++) {
     const value = (v * scale - m) / s
-    table[v] = table instanceof BigInt64Array ? BigInt(Math.trunc(value)) : value
+    table[v] = encode ? encode(value) : value
   }
   return table
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { crc32, deflateSync } from 'node:zlib'
@@ -125,6 +126,7 @@ test('formats that nobody here reads are UNSUPPORTED_IMAGE by name', async () =>
   await refused(text('\0\0\0\x18ftypheic\0\0\0\0'), 'UNSUPPORTED_IMAGE', /HEIC/)
   await refused(text('\0\0\0\x0cjP  \r\n\x87\n'), 'UNSUPPORTED_IMAGE', /JPEG 2000/)
   await refused(text('P6\n2 2\n255\n'), 'UNSUPPORTED_IMAGE', /Netpbm/)
+  await refused(file('float.tif'), 'UNSUPPORTED_IMAGE', /TIFF with 1 channels of type float/)
   const jpegInBmp = Uint8Array.from(file('rgb.bmp'))
   jpegInBmp[30] = 4
   await refused(jpegInBmp, 'UNSUPPORTED_IMAGE', /BMP with 24 bits and compression JPEG/)
@@ -156,4 +158,22 @@ test('an uploaded file, and what is passed by mistake for one', async () => {
   await wrong(undefined, 'MISSING_FIELD')
   await wrong('7', 'BAD_IMAGE')
   await wrong({ 'seven.png': upload }, 'HOOK_FAILED')
+})
+
+test('PNG and BMP never load sharp, JPEG does', () => {
+  const loaded = (name: string): boolean => {
+    const code = `
+      import { readFileSync } from 'node:fs'
+      import { image } from ${JSON.stringify(new URL('../../src/image/index.ts', import.meta.url).href)}
+      await image(readFileSync(new URL(${JSON.stringify(new URL(`../fixtures/image/files/${name}`, import.meta.url).href)})))
+      console.log(process.report.getReport().sharedObjects.some((path) => path.includes('vips')))`
+    const child = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
+      encoding: 'utf8',
+    })
+    assert.match(child.stdout, /^(true|false)\n$/, child.stderr)
+    return child.stdout === 'true\n'
+  }
+  assert.equal(loaded('palette8_trns.png'), false)
+  assert.equal(loaded('rgb.bmp'), false)
+  assert.equal(loaded('grey.jpg'), true)
 })

@@ -64,6 +64,11 @@ test('dtypes', async () => {
   assert.deepEqual(rgb.tensor({ dtype: 'int64', layout: 'flat' }).data, BigInt64Array.of(10n, 20n, 30n, 40n, 50n, 60n))
   assert.deepEqual(rgb.tensor({ dtype: 'uint8', layout: 'flat' }).data, Uint8Array.of(10, 20, 30, 40, 50, 60))
   assert.deepEqual(rgb.tensor({ dtype: 'int8', layout: 'flat', mean: 20.5 }).data, Int8Array.of(-10, 0, 9, 19, 29, 39))
+  assert.deepEqual(
+    rgb.tensor({ dtype: 'float16', layout: 'flat', scale: 0.05 }).data,
+    Uint16Array.of(0x3800, 0x3c00, 0x3e00, 0x4000, 0x4100, 0x4200),
+  )
+  assert.deepEqual(rgb.tensor({ dtype: 'bfloat16', layout: 'flat', scale: 0.1 }).data[0], 0x3f80)
   const deep = await image(file('grey16.png'))
   assert.deepEqual(deep.tensor({ dtype: 'uint16', layout: 'HWC' }).data, deep.array().data)
   assert.ok(Math.max(...(deep.tensor({ scale: 1 / 65535 }).data as Float32Array)) <= 1)
@@ -129,6 +134,7 @@ test('wrong arguments are the author’s fault and named', () => {
   wrong(() => rgb.resize([28.5, 5]), /\[28\.5,5\]/)
   wrong(() => rgb.resize([1e6, 1e6]), /at most/)
   wrong(() => rgb.resize([2, 2], 'cubic' as 'bicubic'), /nearest, box, bilinear.*received cubic/)
+  wrong(() => rgb.resize([2, 2], 'toString' as 'bicubic'), /received toString/)
   wrong(() => rgb.resize([2, 2], 'box', [0, 0, 3, 1]), /a box within 2 x 1/)
   wrong(() => rgb.convert('HSV' as 'L'), /1, L, LA, RGB, RGBA.*received HSV/)
   wrong(() => rgb.tensor({ layout: 'WHC' as 'HWC' }), /NHWC, NCHW/)
