@@ -5,6 +5,7 @@ import { AppError } from '../../src/errors.ts'
 import { npmSpecs } from '../package/dependencies.ts'
 import type { HookSource } from '../package/types.ts'
 import { installNpm } from './npm.ts'
+import { fromModules, portable } from './portable.ts'
 
 export interface HookBundle {
   readonly bytes: number
@@ -43,18 +44,12 @@ export async function bundleHooks(pkg: HookSource, outFile: string): Promise<Hoo
     throw isBuildFailure(e) ? refusal(e, hooksFile) : e
   })
   const find = (ending: string) => outputFiles.find((f: OutputFile) => f.path.endsWith(ending))!.text
-  const map = JSON.parse(find('.map')) as { sources: string[] }
-  const code = find(basename(outFile)).replaceAll(NPM_PATH, (_, before: string, path: string) => before + path)
-  const portable = JSON.stringify({ ...map, sources: map.sources.map((s) => s.replace(ABOVE, '')) })
-  const text = `${code}//# sourceMappingURL=data:application/json;base64,${Buffer.from(portable).toString('base64')}\n`
+  const { code, map } = portable(find(basename(outFile)), find('.map'))
+  const text = `${code}//# sourceMappingURL=data:application/json;base64,${Buffer.from(map).toString('base64')}\n`
   mkdirSync(dirname(outFile), { recursive: true })
   writeFileSync(outFile, text)
   return { bytes: Buffer.byteLength(text), warnings: warnings.map(say) }
 }
-
-/** Where node_modules lies differs between machines; esbuild names modules in comments and in __commonJS keys. */
-const ABOVE = /^.*?(?=node_modules\/)/
-const NPM_PATH = /^(\s*(?:\/\/ |"))[^"\n]*?(node_modules\/)/gm
 
 function refusal(failure: BuildFailure, hooksFile: string): AppError {
   const missing = failure.errors.some((e) => e.text.startsWith('Could not resolve'))
@@ -68,7 +63,7 @@ function refusal(failure: BuildFailure, hooksFile: string): AppError {
 }
 
 function say({ text, location }: Message): string {
-  return location ? `${location.file.replace(ABOVE, '')}:${location.line}:${location.column + 1} ${text}` : text
+  return location ? `${fromModules(location.file)}:${location.line}:${location.column + 1} ${text}` : text
 }
 
 const isBuildFailure = (e: unknown): e is BuildFailure => e instanceof Error && 'errors' in e && Array.isArray(e.errors)
