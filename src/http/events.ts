@@ -66,25 +66,25 @@ const alb = {
 export const FRONTS = {
   functionUrl: {
     ...v2,
-    match: (e) => e.version === '2.0' && /\.lambda-url\./.test(e.requestContext?.domainName ?? ''),
+    match: (e) => isV2(e) && /\.lambda-url\./.test(e.requestContext?.domainName ?? ''),
     path: (e) => e.rawPath,
     patience: Number.POSITIVE_INFINITY,
   },
   httpApi: {
     ...v2,
-    match: (e) => e.version === '2.0' && e.requestContext?.http !== undefined,
+    match: isV2,
     path: (e) => withoutStage(e.rawPath, e.requestContext?.stage),
     patience: 30_000,
   },
   albMultiValue: {
     ...alb,
-    match: (e) => e.requestContext?.elb !== undefined && !!e.multiValueHeaders,
+    match: (e) => isAlb(e) && !!e.multiValueHeaders,
     headers: (e) => joined(e.multiValueHeaders),
     respond: (r) => ({ ...statusOf(r), multiValueHeaders: listed(r.headers), ...encoded(r.body) }),
   },
   alb: {
     ...alb,
-    match: (e) => e.requestContext?.elb !== undefined,
+    match: isAlb,
     headers: (e) => single(e.headers),
     respond: (r) => ({ ...statusOf(r), headers: r.headers, ...encoded(r.body) }),
   },
@@ -138,6 +138,14 @@ export function toRequest(
 
 export function toResult(name: FrontName, response: HttpResponse): Result {
   return FRONTS[name].respond(response)
+}
+
+function isV2(e: Event): boolean {
+  return e.version === '2.0' && typeof e.rawPath === 'string' && e.requestContext?.http !== undefined
+}
+
+function isAlb(e: Event): boolean {
+  return typeof e.path === 'string' && e.requestContext?.elb !== undefined
 }
 
 function encoded(body: string | Uint8Array): { body: string; isBase64Encoded: boolean } {

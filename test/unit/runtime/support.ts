@@ -36,10 +36,15 @@ export interface Package extends Partial<Manifest> {
   readonly source?: string
 }
 
+const made: string[] = []
+process.once('exit', () => {
+  for (const dir of made) rmSync(dir, { recursive: true, force: true })
+})
+
 /** A root as the layers make it: models/<name>/<version>/ and hooks/<name>@<version>.js. Removed when the process ends. */
 export function root(...packages: Package[]): string {
   const dir = mkdtempSync(join(tmpdir(), 'modelayer-runtime-'))
-  process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
+  made.push(dir)
   for (const { source, ...given } of packages) {
     const { model = 'digits', version = '1' } = given
     const signatures = given.signatures ?? SOFTMAX
