@@ -1,5 +1,5 @@
 import type { Sharp, SharpOptions } from 'sharp'
-import { AppError } from '../errors.ts'
+import { AppError, isAppError } from '../errors.ts'
 import { memo } from '../memo.ts'
 import { badImage, MODES, type Mode, type Pixels, type SizeGuard } from './pixels.ts'
 
@@ -65,7 +65,7 @@ export async function readNative(format: string, bytes: Uint8Array, limit: numbe
     if (mode === 'L' && bitsPerSample === 1) return { ...base, mode: '1', data: data.map((v) => v & 1) }
     return { ...base, mode, data }
   } catch (e) {
-    if (e instanceof AppError) throw e
+    if (isAppError(e)) throw e
     const why = e instanceof Error ? e.message.split('\n')[0] : 'cannot be decoded'
     if (/exceeds pixel limit/i.test(why!))
       throw new AppError('IMAGE_TOO_LARGE', { expected: `at most ${limit} pixels`, cause: e })
