@@ -1,4 +1,21 @@
 // Runs every test/**/*.test.ts with node's own runner, then says 'N passed, N failed' for whoever reads only the last line.
 import { spawn } from 'node:child_process'
-import { globSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+const only = process.argv.slice(2)
+const files = readdirSync('test', { recursive: true })
+  .map((f) => join('test', f))
+  .filter((f) => f.endsWith('.test.ts') && (only.length === 0 || only.some((o) => f.includes(o))))
+  .sort()
+const args = ['--import', 'tsx', '--test', '--test-reporter=spec', '--test-concurrency=2', ...files]
+const run = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+const counts = { pass: 0, fail: 0, skipped: 0 }
+let tail = ''
+for await (const chunk of run.stdout) {
+  process.stdout.write(chunk)
+  tail = (tail + chunk).slice(-4000)
+}
+for (const key of Object.keys(counts)) counts[key] = Number(new RegExp(`ℹ ${key} (\\d+)`).exec(tail)?.[1] ?? 0)
+console.log(`${counts.pass} passed, ${counts.fail} failed${counts.skipped ? `, ${counts.skipped} skipped` : ''}`)
+process.exitCode = run.exitCode || (counts.pass === 0 ? 1 : 0)

@@ -138,7 +138,7 @@ class TextReader {
 
   private quoted(t: string): Buffer {
     if (!/^["']/.test(t)) throw this.bad('a quoted string', `'${t}'`)
-    return unescape(t.slice(1, -1))
+    return unquote(t.slice(1, -1))
   }
 
   private open(): string {
@@ -194,7 +194,7 @@ const ESCAPES: Readonly<Record<string, number>> = {
   '?': 63,
 }
 
-function unescape(s: string): Buffer {
+function unquote(s: string): Buffer {
   if (!s.includes('\\')) return Buffer.from(s, 'utf8')
   const parts: (Buffer | number)[] = []
   const re = /\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[\s\S])|[^\\]+/g
