@@ -1,22 +1,20 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Outputs, type RequestData, TfServingBaseService } from 'modelayer'
+import { AppError, type Outputs, type RequestData, TfServingBaseService } from 'modelayer'
 
 const FEATURES = ['SepalLength', 'SepalWidth', 'PetalLength', 'PetalWidth']
 
 /** Rows of measurements in, a species for each out: the request and response of ModelArts' predictive analytics. */
 export default class IrisService extends TfServingBaseService {
-  #species: string[] | undefined
-
-  get species() {
-    this.#species ??= readFileSync(join(this.modelPath, 'species.txt'), 'utf8').trim().split('\n')
-    return this.#species
-  }
+  /** an asset of the package, read once */
+  readonly species = readFileSync(join(this.modelPath, 'species.txt'), 'utf8').trim().split('\n')
 
   /** The model takes every feature as a tensor of its own. */
   override _preprocess(data: RequestData) {
-    const rows: Record<string, number>[] = data.data.req_data
-    return Object.fromEntries(FEATURES.map((name) => [name, rows.map((row, i) => number(row[name], name, i))]))
+    const rows: unknown = data.data?.req_data
+    if (!Array.isArray(rows))
+      throw new AppError('BAD_REQUEST', { where: 'data.req_data', expected: 'an array of records' })
+    return Object.fromEntries(FEATURES.map((name) => [name, rows.map((row, i) => measured(row?.[name], name, i))]))
   }
 
   override _postprocess(outputs: Outputs) {
@@ -32,7 +30,7 @@ export default class IrisService extends TfServingBaseService {
   }
 }
 
-function number(value: number | undefined, name: string, row: number) {
-  if (typeof value !== 'number') throw new Error(`expected a number for data.req_data[${row}].${name}`)
-  return value
+function measured(value: unknown, name: string, row: number) {
+  if (typeof value === 'number') return value
+  throw new AppError('BAD_REQUEST', { where: `data.req_data[${row}].${name}`, expected: 'a number', got: typeof value })
 }

@@ -27,10 +27,20 @@ FLOWERS = {
 }
 
 
+REFUSED = {
+    "feature_missing": {"data": {"req_data": [{"SepalLength": 5, "SepalWidth": 3, "PetalLength": 1}]}},
+    "text_for_a_number": {"data": {"req_data": [{name: "5" for name in FEATURES}]}},
+}
+
+
 def answer(probabilities, species):
     scores = sorted(zip(species, probabilities), key=lambda pair: pair[1], reverse=True)
     label, probability = scores[0]
     return {"predicted_label": label, "probability": probability, "scores": [list(pair) for pair in scores]}
+
+
+def save(name, **golden):
+    (HERE.parent / "golden" / f"{name}.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 
 def main():
@@ -42,12 +52,15 @@ def main():
         columns = np.array(rows, np.float32).reshape(-1, len(FEATURES)).T
         out = predict(**{feature: tf.constant(column) for feature, column in zip(FEATURES, columns)})
         exact = [[float(str(v)) for v in row] for row in out["probabilities"].numpy()]
-        golden = {
-            "request": {"json": {"data": {"req_data": [dict(zip(FEATURES, row)) for row in rows]}}},
-            "expected": {"status": 200, "body": {"data": {"resp_data": [answer(row, species) for row in exact]}}},
-            "tolerance": {"rtol": 1e-4, "atol": 1e-5},
-        }
-        (HERE.parent / "golden" / f"{name}.json").write_text(json.dumps(golden, indent=1) + "\n")
+        body = {"data": {"resp_data": [answer(row, species) for row in exact]}}
+        save(
+            name,
+            request={"json": {"data": {"req_data": [dict(zip(FEATURES, row)) for row in rows]}}},
+            expected={"status": 200, "body": body},
+            tolerance={"rtol": 1e-4, "atol": 1e-5},
+        )
+    for name, request in REFUSED.items():
+        save(name, request={"json": request}, expected={"status": 400})
 
 
 if __name__ == "__main__":
