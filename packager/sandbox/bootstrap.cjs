@@ -5,6 +5,7 @@ const http = require('node:http')
 const fs = require('node:fs')
 const path = require('node:path')
 const { pathToFileURL } = require('node:url')
+const { format } = require('node:util')
 
 const [host, port] = process.env.AWS_LAMBDA_RUNTIME_API.split(':')
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
@@ -24,6 +25,16 @@ globalThis.awslambda = {
       return stream
     },
   },
+}
+
+/** As in Lambda: one line with time and request, written at once, so that it is out before the answer is. */
+const LEVELS = { debug: 'DEBUG', log: 'INFO', info: 'INFO', warn: 'WARN', error: 'ERROR', trace: 'TRACE' }
+let requestId
+for (const [method, level] of Object.entries(LEVELS)) {
+  console[method] = (...args) => {
+    const text = `${new Date().toISOString()}\t${requestId}\t${level}\t${format(...args)}\n`
+    for (let rest = Buffer.from(text); rest.length > 0; ) rest = rest.subarray(fs.writeSync(1, rest))
+  }
 }
 
 function open(method, url, headers) {
@@ -143,6 +154,11 @@ async function main() {
     die(e instanceof Error ? e : new Error(String(e)), 'Runtime.UnhandledPromiseRejection', 128),
   )
   process.chdir(ROOT)
+  // only without a box: there nothing else ends this process with the one that started it
+  if (process.channel) {
+    process.on('disconnect', () => process.exit(1))
+    process.channel.unref()
+  }
   let handler
   try {
     handler = await load()
@@ -153,6 +169,7 @@ async function main() {
   for (;;) {
     const { headers, body } = await call('GET', 'invocation/next')
     const context = contextOf(headers)
+    requestId = context.awsRequestId
     current = `invocation/${context.awsRequestId}/error`
     process.env._X_AMZN_TRACE_ID = headers['lambda-runtime-trace-id']
     try {

@@ -94,7 +94,7 @@ export const KINDS = {
         cwd: s.task,
         // its own process group, so that its children can be killed with it
         detached: process.platform !== 'win32',
-        stdio: ['ignore', 'pipe', 'pipe'],
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       }),
   },
 } as const satisfies Record<string, Kind>
@@ -126,7 +126,7 @@ export function startBox(kind: BoxKind, spec: BoxSpec): Box {
     })
     child.on('close', (code, signal) => resolve(decode(code, signal)))
   })
-  const ready = child.stdio[3] as Readable | undefined
+  const ready = child.stdio[3] as Readable | null | undefined
   const started = ready
     ? new Promise<number | undefined>((resolve) => {
         ready.once('data', () => resolve(performance.now()))

@@ -18,6 +18,8 @@ export interface SandboxOptions {
   /** MB; 1,769 is one vCPU */
   readonly memory?: number
   readonly timeoutSeconds?: number
+  /** of the init phase; what takes longer is killed and tried again under the first request's timeout. Lambda gives 10 */
+  readonly initSeconds?: number
   /** MB of /tmp */
   readonly tmp?: number
   readonly env?: Readonly<Record<string, string>>
@@ -57,9 +59,6 @@ export interface Sandbox {
   close(): Promise<void>
 }
 
-/** Lambda's budget for the init phase. What takes longer is killed and tried again under the first request's timeout. */
-const INIT_SECONDS = 10
-
 export const Sandbox = { start }
 
 async function start(options: SandboxOptions): Promise<Sandbox> {
@@ -70,6 +69,7 @@ async function start(options: SandboxOptions): Promise<Sandbox> {
     functionName: options.functionName ?? 'predict',
     memory: options.memory ?? 1769,
     timeoutSeconds: options.timeoutSeconds ?? 30,
+    initSeconds: options.initSeconds ?? 10,
     tmp: options.tmp ?? 512,
     env: options.env ?? {},
     arch: options.arch ?? 'x64',
@@ -128,8 +128,8 @@ async function start(options: SandboxOptions): Promise<Sandbox> {
 
   /** Lambda's INIT phase: before any event, with a budget of its own. The first invocation tells of its failure by trying again. */
   async function initialise(first: Environment): Promise<Sandbox['init']> {
-    const errorMessage = `Error: Init took longer than ${INIT_SECONDS} s`
-    const error = await within(first.ready, INIT_SECONDS * 1000, { errorType: TIMED_OUT, errorMessage })
+    const errorMessage = `Error: Init took longer than ${o.initSeconds} s`
+    const error = await within(first.ready, o.initSeconds * 1000, { errorType: TIMED_OUT, errorMessage })
     const ms = performance.now() - first.startedAt
     if (error) await end()
     return { ms, ...(error && { error }), log: await takeLog() }
