@@ -10,14 +10,7 @@ import type { Tensors } from './types.ts'
  * @throws {AppError} HOOK_RESULT when it is no `{ alias: value }` object, else WRONG_DTYPE, WRONG_SHAPE, MISSING_INPUT, UNKNOWN_INPUT
  */
 export function toFeeds(ready: unknown, signature: Signature): Tensors {
-  if (
-    typeof ready !== 'object' ||
-    ready === null ||
-    Array.isArray(ready) ||
-    ArrayBuffer.isView(ready) ||
-    isTensor(ready)
-  )
-    throw new AppError('HOOK_RESULT', { expected: spellInputs(signature), got: kindOf(ready) })
+  if (!isRecord(ready)) throw new AppError('HOOK_RESULT', { expected: spellInputs(signature), got: kindOf(ready) })
   const feeds: Tensors = Object.create(null)
   for (const [alias, value] of Object.entries(ready)) {
     const spec = inputSpec(alias, signature)
@@ -25,6 +18,13 @@ export function toFeeds(ready: unknown, signature: Signature): Tensors {
   }
   checkFeeds(feeds, signature)
   return feeds
+}
+
+/** Anything with members by name; a Map, a Promise or a Date has none, a tensor and an array have others. */
+function isRecord(v: unknown): v is Record<string, unknown> {
+  if (typeof v !== 'object' || v === null || Array.isArray(v) || ArrayBuffer.isView(v) || isTensor(v)) return false
+  const prototype: unknown = Object.getPrototypeOf(v)
+  return prototype === null || prototype === Object.prototype || Object.keys(v).length > 0
 }
 
 /** Everything the native call would answer badly or not at all. Texts of native errors are never parsed. */
