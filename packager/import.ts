@@ -13,7 +13,17 @@ import type { Cut, Out } from './ops/op.ts'
 import { openSource, type ReadOptions } from './readers/index.ts'
 
 /** One signature as ONNX: inputs and outputs are named by the aliases that clients use. */
-export interface Imported {
+export type Imported = ImportedGraph | ImportedFile
+
+/** An .onnx file is taken as it is; onnxruntime upgrades what is old when it optimises. */
+export interface ImportedFile {
+  readonly kind: 'file'
+  readonly path: string
+  readonly signature: Omit<Signature, 'graph'>
+}
+
+export interface ImportedGraph {
+  readonly kind: 'graph'
   readonly graph: OnnxGraph
   readonly signature: Omit<Signature, 'graph'>
   /** what the runtime computes before session.run */
@@ -25,7 +35,7 @@ export interface Imported {
  * One signature of a TensorFlow model as an ONNX graph.
  * @throws {AppError} UNSUPPORTED_OPS listing every operator at once; CHECKPOINT_MISMATCH, BAD_MODEL_FILE
  */
-export function importSignature(model: TfModel, name: string, signature: TfSignature): Imported {
+export function importSignature(model: TfModel, name: string, signature: TfSignature): ImportedGraph {
   const b = new Builder()
   const outputNames = reserveNames(b, signature)
   const converter = new Converter(model, b)
@@ -60,7 +70,13 @@ export function importSignature(model: TfModel, name: string, signature: TfSigna
     outputs[alias] = { name: out.name, source: info.tensor, dtype: out.dtype, shape: specShape(out.shape) }
   }
   const { graph, passes } = simplify(b.finish(name, infos))
-  return { graph, signature: { method: signature.method, inputs, outputs }, cuts: converter.cuts, passes }
+  return {
+    kind: 'graph',
+    graph,
+    signature: { method: signature.method, inputs, outputs },
+    cuts: converter.cuts,
+    passes,
+  }
 }
 
 /** Aliases belong to clients. An output that has the name of an input gets another graph name; the manifest keeps the alias. */
@@ -132,23 +148,26 @@ export function weightBytes(graph: OnnxGraph): number {
   return n
 }
 
-/** All signatures of a model, or the one that is named. @throws {AppError} UNKNOWN_SIGNATURE */
-export function importModel(
-  path: string,
-  options: ReadOptions & { readonly signature?: string } = {},
-): Map<string, Imported> {
-  const { model } = openSource(path, options)
-  const names = options.signature === undefined ? Object.keys(model.signatures) : [options.signature]
-  const out = new Map<string, Imported>()
-  for (const name of names) {
-    const signature = Object.hasOwn(model.signatures, name) ? model.signatures[name] : undefined
-    if (!signature)
-      throw new AppError('UNKNOWN_SIGNATURE', {
-        where: basename(path),
-        expected: Object.keys(model.signatures).join(', ') || 'a model with signatures',
-        got: `'${name}'`,
-      })
-    out.set(name, importSignature(model, name, signature))
+/** A model that was opened: its signatures, and each of them as ONNX on demand. */
+export interface Source {
+  readonly format: string
+  readonly signatures: readonly string[]
+  /** @throws {AppError} UNKNOWN_SIGNATURE, UNSUPPORTED_OPS, CHECKPOINT_MISMATCH, BAD_MODEL_FILE */
+  import(signature: string): Imported
+}
+
+/** @throws {AppError} MODEL_NOT_FOUND, MODEL_AMBIGUOUS, BAD_MODEL_FILE */
+export async function importSource(path: string, options: ReadOptions = {}): Promise<Source> {
+  const { format, source } = await openSource(path, options)
+  const signatures = Object.keys(source.model.signatures)
+  const named = (name: string): TfSignature => {
+    if (Object.hasOwn(source.model.signatures, name)) return source.model.signatures[name]!
+    throw new AppError('UNKNOWN_SIGNATURE', {
+      where: basename(path),
+      expected: signatures.join(', ') || 'a model with signatures',
+      got: `'${name}'`,
+    })
   }
-  return out
+  if (signatures.length === 0) named('serving_default')
+  return { format, signatures, import: (name) => importSignature(source.model, name, named(name)) }
 }

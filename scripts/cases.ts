@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { parseNpy, readNpy } from '../packager/formats/npy.ts'
-import { importModel } from '../packager/import.ts'
+import { importSource } from '../packager/import.ts'
 import { writeModel } from '../packager/onnx/write.ts'
 import { isAppError } from '../src/errors.ts'
 import { fromBfloat, fromHalf } from '../src/half.ts'
@@ -38,14 +38,14 @@ export async function runCase(c: Case, scratch: string): Promise<string | undefi
   mkdirSync(dir, { recursive: true })
   try {
     const expected = c.expected()
-    const imported = importModel(c.model, {
-      ...(c.signature !== undefined && { signature: c.signature }),
+    const source = await importSource(c.model, {
       ...(c.tags && { tags: c.tags }),
       ...(c.outputNames && { outputs: c.outputNames }),
     })
-    const [, only] = [...imported][0]!
-    writeModel(join(dir, 'model.onnx'), only.graph, '0')
-    const session = await createSession(dir, { graph: 'model.onnx', ...only.signature }, { level: 'extended' })
+    const only = source.import(c.signature ?? source.signatures[0]!)
+    const graph = only.kind === 'file' ? relative(dir, only.path) : 'model.onnx'
+    if (only.kind === 'graph') writeModel(join(dir, graph), only.graph, '0')
+    const session = await createSession(dir, { graph, ...only.signature }, { level: 'extended' })
     try {
       const got = await session.run(c.inputs())
       if (!expected) return c.mayRefuse ? undefined : 'TensorFlow refuses this input, the import runs it'

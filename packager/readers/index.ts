@@ -19,7 +19,7 @@ export interface Reader {
   /** how the format is recognised, for error messages and docs */
   readonly files: string
   match(path: string): boolean
-  open(path: string, options: ReadOptions): ModelSource
+  open(path: string, options: ReadOptions): Promise<ModelSource> | ModelSource
 }
 
 const isDir = (path: string) => statSync(path).isDirectory()
@@ -35,7 +35,10 @@ export const READERS: readonly Reader[] = [
 ]
 
 /** @throws {AppError} MODEL_NOT_FOUND when no reader recognises the path */
-export function openSource(path: string, options: ReadOptions = {}): ModelSource {
+export async function openSource(
+  path: string,
+  options: ReadOptions = {},
+): Promise<{ format: string; source: ModelSource }> {
   if (!existsSync(path))
     throw new AppError('MODEL_NOT_FOUND', { where: path, expected: 'a model', got: 'nothing at this path' })
   const reader = READERS.find((r) => r.match(path))
@@ -45,5 +48,5 @@ export function openSource(path: string, options: ReadOptions = {}): ModelSource
       expected: READERS.map((r) => r.files).join('; or '),
       got: isDir(path) ? 'a folder without any of them' : 'another kind of file',
     })
-  return reader.open(path, options)
+  return { format: reader.name, source: await reader.open(path, options) }
 }
