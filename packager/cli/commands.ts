@@ -1,5 +1,7 @@
 import type { Command } from './command.ts'
+import { golden } from './golden.ts'
+import { predict } from './predict.ts'
 import { validate } from './validate.ts'
 
 /** Every command, in the order of --help. */
-export const COMMANDS: readonly Command[] = [validate]
+export const COMMANDS: readonly Command[] = [validate, predict, golden]

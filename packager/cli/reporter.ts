@@ -15,6 +15,8 @@ export interface Reporter {
   note(text: string): void
   /** survives --quiet; with --json collected into the document */
   warn(text: string): void
+  /** only with --debug */
+  debug(text: string): void
   /** the answer of the command, once: `data` is what --json prints, `text` what a human gets on stdout */
   result(data: unknown, text?: string): void
 }
@@ -24,6 +26,7 @@ export const silent: Reporter = {
   step: async (_, work) => work(() => undefined),
   note: () => undefined,
   warn: () => undefined,
+  debug: () => undefined,
   result: () => undefined,
 }
 
@@ -100,6 +103,9 @@ export function terminalReporter(t: Terminal): TerminalReporter {
     warn: (text) => {
       if (t.json) warnings.push(text)
       else line(`${paint(33, 'warning')} ${text}`)
+    },
+    debug: (text) => {
+      if (t.debug) line(paint(2, text))
     },
     result(data, text) {
       if (t.json) json(isRecord(data) ? data : { result: data })

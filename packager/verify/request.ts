@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { basename, relative, resolve, sep } from 'node:path'
 import { AppError } from '../../src/errors.ts'
+import { parseJson } from '../../src/json.ts'
 
 /** A request as an author writes it down: a form or JSON; files are named relative to the golden request. */
 export interface SavedRequest {
@@ -102,9 +103,14 @@ export function parseField(given: string): [field: string, part: Part] {
   return [field, { file, ...(set.filename && { fileName: set.filename }), ...(set.type && { contentType: set.type }) }]
 }
 
-/** `-F` may be repeated for a field: several files in it. */
-export function parseForm(given: readonly string[]): Record<string, Part | Part[]> {
+/** A field may occur more than once: several files in it. */
+export function parseForm(fields: readonly (readonly [field: string, part: Part])[]): Record<string, Part | Part[]> {
   const form = new Map<string, Part[]>()
-  for (const [field, part] of given.map(parseField)) form.set(field, [...(form.get(field) ?? []), part])
+  for (const [field, part] of fields) form.set(field, [...(form.get(field) ?? []), part])
   return Object.fromEntries([...form].map(([field, parts]) => [field, parts.length === 1 ? parts[0]! : parts]))
+}
+
+/** `-` is stdin, as everywhere on a command line. */
+export function readJsonFile(file: string): unknown {
+  return parseJson(file === '-' ? readFileSync(0) : readWhole(file), file)
 }
