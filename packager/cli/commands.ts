@@ -1,7 +1,8 @@
 import type { Command } from './command.ts'
 import { golden } from './golden.ts'
+import { packageCommand } from './package.ts'
 import { predict } from './predict.ts'
 import { validate } from './validate.ts'
 
 /** Every command, in the order of --help. */
-export const COMMANDS: readonly Command[] = [validate, predict, golden]
+export const COMMANDS: readonly Command[] = [validate, packageCommand, predict, golden]

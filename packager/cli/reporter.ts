@@ -40,6 +40,8 @@ export interface Terminal {
   readonly color: boolean
 }
 
+/** back to the first column, and nothing on the line */
+const CLEAR = '\r\x1b[2K'
 const SPINNER = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏']
 
 export interface TerminalReporter extends Reporter {
@@ -49,13 +51,13 @@ export interface TerminalReporter extends Reporter {
 
 export function terminalReporter(t: Terminal): TerminalReporter {
   const paint = (code: number, s: string) => (t.color ? `\x1b[${code}m${s}\x1b[0m` : s)
-  const line = (s: string) => void t.err.write(`${s}\n`)
   const talk = !t.quiet && !t.json
   const live = talk && t.err.isTTY === true
   const warnings: string[] = []
   let answered = false
   // one live line at a time: a step inside a step prints plain lines, so that the spinner is never torn
   let spinning = false
+  const line = (s: string) => void t.err.write(`${spinning ? CLEAR : ''}${s}\n`)
 
   const json = (value: Record<string, unknown>) => {
     answered = true
@@ -71,7 +73,7 @@ export function terminalReporter(t: Terminal): TerminalReporter {
       let frame = 0
       const draw = () => {
         const full = `${SPINNER[frame++ % SPINNER.length]} ${text()}`
-        t.err.write(`\r\x1b[2K${full.slice(0, (t.err.columns ?? 80) - 1)}`)
+        t.err.write(`${CLEAR}${full.slice(0, (t.err.columns || 80) - 1)}`)
       }
       const timer = spin ? setInterval(draw, 100).unref() : undefined
       if (spin) {
@@ -82,7 +84,7 @@ export function terminalReporter(t: Terminal): TerminalReporter {
         if (spin) {
           clearInterval(timer)
           spinning = false
-          t.err.write('\r\x1b[2K')
+          t.err.write(CLEAR)
         }
         if (talk) line(`${mark} ${text()} ${paint(2, seconds(performance.now() - start))}`)
       }

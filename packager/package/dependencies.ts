@@ -2,7 +2,7 @@ import type { Config, Requirement } from './config.ts'
 import { type Finding, finding } from './findings.ts'
 
 /** What hooks in TypeScript have instead of a Python package; names as PyPI compares them (lower case, `-`). */
-const REPLACED: Readonly<Record<string, string>> = {
+export const REPLACED: Readonly<Record<string, string>> = {
   numpy: 'Tensors and nested arrays take its place.',
   pillow: 'image(file) takes its place, with the same decoding and resizing.',
   pil: 'image(file) takes its place, with the same decoding and resizing.',

@@ -195,7 +195,10 @@ export function acceptsFiles(data: Json, where: 'fields' | 'none', report: Repor
       if (!VALUES.has(key)) walk(child, inField && (key === 'items' || key === 'item'))
     }
   }
-  if (where === 'none') return walk(data, false)
+  if (where === 'none') {
+    walk(data, false)
+    return
+  }
   for (const [key, child] of data.members) {
     if (child !== properties) {
       if (!VALUES.has(key)) walk(child, false)

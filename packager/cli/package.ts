@@ -1,0 +1,47 @@
+import type { Arch } from '../layers/definition.ts'
+import { type Command, flag, many, one } from './command.ts'
+import { localSource } from './s3.ts'
+
+export const packageCommand: Command = {
+  name: 'package',
+  summary: 'Build Lambda layers and functions from model packages.',
+  text: [
+    'Imports and optimises each model, runs its golden requests, and refuses a package that no longer reproduces them.',
+    'Writes layers/*.zip, functions/*.zip and modelayer.json; two builds of the same input are identical.',
+  ].join('\n'),
+  args: [{ name: '<package...>', text: 'folders, name@version, or s3:// prefixes' }],
+  options: [
+    { flags: '-o, --output <dir>', text: 'where the zips go', required: true },
+    {
+      flags: '--arch <arch>',
+      text: 'arm64 or x64, may be repeated (default: both)',
+      repeat: true,
+      choices: ['x64', 'arm64'],
+    },
+    { flags: '--version <n>', text: 'which version, where there are several (default: the newest)' },
+    { flags: '--no-image', text: 'leave the image layer out: no hook reads images' },
+  ],
+  examples: [
+    'modelayer package examples/mnist -o dist',
+    'modelayer package examples/mnist examples/iris -o dist --arch arm64',
+  ],
+  async run(input, io) {
+    const { openAny } = await import('../package/open.ts')
+    const { silenceTelemetry } = await import('../../src/boot.ts')
+    const { pack } = await import('../layers/pack.ts')
+    const { budgetTable } = await import('../layers/budget.ts')
+    silenceTelemetry()
+    const packages = []
+    for (const source of input.args)
+      packages.push(await openAny(await localSource(source, io), { version: one(input, 'version') }))
+    const arch = [...new Set(many(input, 'arch'))] as Arch[]
+    const { index, budgets, golden } = await pack(packages, {
+      out: one(input, 'output')!,
+      ...(arch.length > 0 && { arch }),
+      image: flag(input, 'image'),
+      reporter: io,
+    })
+    io.result({ ...index, budgets, golden: golden.length }, budgetTable(budgets))
+    return 0
+  },
+}
