@@ -1,4 +1,5 @@
-import type { Arch } from '../layers/definition.ts'
+import { AppError } from '../../src/errors.ts'
+import { ARCHS, type Arch } from '../layers/definition.ts'
 import { type Command, flag, many, one } from './command.ts'
 import { localSource } from './s3.ts'
 
@@ -16,7 +17,6 @@ export const packageCommand: Command = {
       flags: '--arch <arch>',
       text: 'arm64 or x64, may be repeated (default: both)',
       repeat: true,
-      choices: ['x64', 'arm64'],
     },
     { flags: '--version <n>', text: 'which version, where there are several (default: the newest)' },
     { flags: '--no-image', text: 'leave the image layer out: no hook reads images' },
@@ -31,10 +31,10 @@ export const packageCommand: Command = {
     const { pack } = await import('../layers/pack.ts')
     const { budgetTable } = await import('../layers/budget.ts')
     silenceTelemetry()
+    const arch = [...new Set(many(input, 'arch'))].map(known)
     const packages = []
     for (const source of input.args)
       packages.push(await openAny(await localSource(source, io), { version: one(input, 'version') }))
-    const arch = [...new Set(many(input, 'arch'))] as Arch[]
     const { index, budgets, golden } = await pack(packages, {
       out: one(input, 'output')!,
       ...(arch.length > 0 && { arch }),
@@ -44,4 +44,10 @@ export const packageCommand: Command = {
     io.result({ ...index, budgets, golden: golden.length }, budgetTable(budgets))
     return 0
   },
+}
+
+function known(name: string): Arch {
+  const arch = ARCHS.find((a) => a === name)
+  if (arch) return arch
+  throw new AppError('USAGE', { where: '--arch', expected: ARCHS.join(' or '), got: `'${name}'` })
 }

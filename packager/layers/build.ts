@@ -90,7 +90,7 @@ function plan(kind: Plan['kind'], name: string, entries: readonly (ZipEntry & { 
 }
 
 async function nativePlan(name: (typeof NATIVE_LAYERS)[number], arch: Arch, cache: string, io: Reporter) {
-  const sources = await io.step(`${name} layer, ${arch}`, (progress) =>
+  const sources = await io.step(`Files of the ${name} layer, ${arch}`, (progress) =>
     layerSources(loadDefinition(name).files[arch], arch, cache, progress),
   )
   return plan(
