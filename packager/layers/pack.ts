@@ -10,7 +10,7 @@ import { defaultCache } from '../root.ts'
 import { stagePackage } from '../stage.ts'
 import { type GoldenResult, goldenError, runGolden } from '../verify/golden.ts'
 import { type BuildOptions, type Built, buildLayers } from './build.ts'
-import { ARCHS, type Arch, loadDefinition } from './definition.ts'
+import { ARCHS, type Arch, loadDefinition, NATIVE_LAYERS } from './definition.ts'
 import { layerSources } from './fetch.ts'
 
 export interface PackOptions extends Pick<BuildOptions, 'out' | 'image' | 'cache' | 'functions'> {
