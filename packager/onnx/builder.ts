@@ -4,6 +4,7 @@ import { DTYPES, type DType, sizeOf, type Tensor, tensor } from '../../src/tenso
 import { ONNX_DTYPES } from '../formats/proto/onnx.ts'
 import { FOLD, FOLD_ANY_SIZE, FOLD_LIMIT } from './fold.ts'
 import { INFER, type Inferred, storageShape } from './infer.ts'
+import { detour } from './kernels.ts'
 import { partOf } from './partial.ts'
 import type { Dim, OnnxAttr, OnnxGraph, OnnxNode, Shape, Value, ValueDType, ValueInfo } from './value.ts'
 
@@ -158,6 +159,8 @@ export class Builder {
     const folded = domain === '' ? this.fold(type, trimmed, attrs, count) : undefined
     if (folded) return folded
     const types: readonly (OutType | Inferred)[] = outs ?? this.infer(type, trimmed, attrs, count)
+    const wide = domain === '' ? detour(type, trimmed, this.at) : undefined
+    if (wide) return this.widened(wide, type, trimmed, attrs, types)
     const part = count === 1 && domain === '' ? partOf(type, trimmed, attrs, types[0]!, () => this.fresh()) : undefined
     const known = part && this.constPart(part, types[0]!)
     if (known) return [known]
@@ -184,6 +187,21 @@ export class Builder {
       attrs,
     })
     return outputs
+  }
+
+  /** Computes in a dtype that onnxruntime has a kernel for, and casts back. */
+  private widened(
+    { from, to }: { from: ValueDType; to: DType },
+    type: string,
+    inputs: readonly Input[],
+    attrs: Record<string, OnnxAttr>,
+    types: readonly OutType[],
+  ): Value[] {
+    const wide = inputs.map((v) => (v?.dtype === from ? this.cast(v, to) : v))
+    const outs = types.map((t) => (t.dtype === from ? { ...t, dtype: to } : t))
+    return this.ops(type, wide, attrs, types.length, outs).map((v, i) =>
+      types[i]!.dtype === v.dtype ? v : this.cast(v, types[i]!.dtype as DType),
+    )
   }
 
   /** The name of a value as a node input; a constant becomes an initializer here. */

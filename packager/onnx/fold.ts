@@ -348,7 +348,7 @@ export const FOLD: Readonly<Record<string, Rule>> = {
   Size: ([x]) => x && [{ dtype: 'int64', shape: [], data: BigInt64Array.of(BigInt(x.data.length)) }],
   Add: binary((a: number, b: number) => a + b),
   Sub: binary((a: number, b: number) => a - b),
-  Mul: binary((a: number, b: number, d) => (d === 'int32' ? Math.imul(a, b) : a * b)),
+  Mul: binary((a: number, b: number, d) => (d === 'int32' || d === 'uint32' ? Math.imul(a, b) : a * b)),
   Div: binary(divide),
   Min: binary((a: number, b: number) => (a < b || Number.isNaN(a) ? a : b)),
   Max: binary((a: number, b: number) => (a > b || Number.isNaN(a) ? a : b)),
