@@ -31,9 +31,8 @@ function isRecord(v: unknown): v is Record<string, unknown> {
 export function checkFeeds(feeds: Tensors, signature: Signature): void {
   for (const [alias, t] of Object.entries(feeds)) {
     const spec = inputSpec(alias, signature)
-    const details = { where: `input ${alias}`, expected: spell(spec.dtype, spec.shape), got: spell(t.dtype, t.shape) }
-    if (t.dtype !== spec.dtype) throw new AppError('WRONG_DTYPE', details)
-    if (!fits(t, spec)) throw new AppError('WRONG_SHAPE', details)
+    if (t.dtype !== spec.dtype) throw wrong('WRONG_DTYPE', alias, spec, t)
+    if (!fits(t, spec)) throw wrong('WRONG_SHAPE', alias, spec, t)
   }
   for (const [alias, spec] of Object.entries(signature.inputs))
     if (!(alias in feeds) && !spec.optional)
@@ -42,6 +41,11 @@ export function checkFeeds(feeds: Tensors, signature: Signature): void {
         expected: spell(spec.dtype, spec.shape),
         got: list(Object.keys(feeds)) || 'no inputs',
       })
+}
+
+function wrong(code: 'WRONG_DTYPE' | 'WRONG_SHAPE', alias: string, spec: TensorSpec, t: Tensor): AppError {
+  const details = { where: `input ${alias}`, expected: spell(spec.dtype, spec.shape), got: spell(t.dtype, t.shape) }
+  return new AppError(code, details)
 }
 
 function fits(t: Tensor, spec: TensorSpec): boolean {

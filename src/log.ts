@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { AppError, isAppError } from './errors.ts'
 import { trimStack } from './stack.ts'
 
@@ -28,7 +29,17 @@ export interface LoggedError {
 export type Log = (line: LogLine) => void
 
 export const writeLine: Log = (line) => {
-  process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), ...line })}\n`)
+  write(Buffer.from(`${JSON.stringify({ time: new Date().toISOString(), ...line })}\n`))
+}
+
+/** Making `process.stdout` of a pipe costs 2 to 4 ms of a cold start, so it is only for what the descriptor does not take at once. */
+function write(bytes: Uint8Array): void {
+  let at = 0
+  try {
+    while (at < bytes.length) at += writeSync(1, bytes, at)
+  } catch {
+    process.stdout.write(bytes.subarray(at))
+  }
 }
 
 /** Anything thrown, as one of our errors. */

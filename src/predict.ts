@@ -1,3 +1,4 @@
+import { now } from './clock.ts'
 import { within } from './deadline.ts'
 import { AppError, type ErrorCode, isAppError } from './errors.ts'
 import { toFeeds } from './feeds.ts'
@@ -46,11 +47,11 @@ export async function predict(
   limits: Limits & { lap?: (step: Step, ms: number) => void } = {},
 ): Promise<unknown> {
   const timed = async <T>(step: Step, work: () => Promise<T>): Promise<T> => {
-    const start = performance.now()
+    const start = now()
     try {
       return await work()
     } finally {
-      limits.lap?.(step, performance.now() - start)
+      limits.lap?.(step, now() - start)
     }
   }
   const ready = await timed('pre', () => prepare(model, data, limits))

@@ -1,3 +1,4 @@
+import { now } from '../clock.ts'
 import { AppError, ERRORS } from '../errors.ts'
 import { type Log, type LogLine, logged, toAppError, writeLine } from '../log.ts'
 import type { Model, ModelStore } from '../models.ts'
@@ -27,14 +28,14 @@ export function createApp(store: ModelStore, { log = writeLine, protocols = PROT
 
   /** What is known of a request, for its answer and its line in the log. */
   function begin(req: HttpRequest) {
-    const started = performance.now()
+    const started = now()
     const ms: Record<string, number> = {}
     const known: { protocol: Protocol; route?: Route; model?: Model; call?: Call } = { protocol: protocols[0]! }
     const lap = (step: string, time: number) => {
       ms[step] = Math.round(time * 1000) / 1000
     }
     const end = (response: HttpResponse, error?: AppError): HttpResponse => {
-      lap('total', performance.now() - started)
+      lap('total', now() - started)
       log(lineOf(req, known, response, { ms, cold, error }))
       cold = false
       return { ...response, headers: { ...response.headers, 'x-request-id': req.requestId } }

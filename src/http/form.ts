@@ -43,8 +43,8 @@ function textOf({ name, contentType, bytes }: Part): string {
 
 function baseName(path: string): string {
   const name = path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1)
-  const printable = Array.from(name).filter((c) => c >= ' ' && c !== '\x7f')
-  const plain = printable.join('')
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what goes
+  const plain = name.replace(/[\x00-\x1f\x7f]/g, '')
   return plain === '.' || plain === '..' ? '' : plain
 }
 
