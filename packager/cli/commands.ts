@@ -1,8 +1,9 @@
 import type { Command } from './command.ts'
 import { golden } from './golden.ts'
+import { importCommand } from './import.ts'
 import { packageCommand } from './package.ts'
 import { predict } from './predict.ts'
 import { validate } from './validate.ts'
 
 /** Every command, in the order of --help. */
-export const COMMANDS: readonly Command[] = [validate, packageCommand, predict, golden]
+export const COMMANDS: readonly Command[] = [validate, importCommand, packageCommand, predict, golden]

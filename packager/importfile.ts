@@ -1,0 +1,108 @@
+import { copyFileSync, rmSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { AppError } from '../src/errors.ts'
+import type { Signature, TensorSpec } from '../src/manifest.ts'
+import { sizeOf } from '../src/tensor.ts'
+import type { Reporter } from './cli/reporter.ts'
+import { importSource, weightBytes } from './import.ts'
+import { countNodes, type PassReport } from './normalise/index.ts'
+import { isStatic, type OnnxGraph } from './onnx/value.ts'
+import { writeModel } from './onnx/write.ts'
+import { isFolder } from './package/folder.ts'
+import { defaultSignature } from './stage.ts'
+import { version } from './version.ts'
+
+export interface ImportOptions {
+  readonly signature?: string
+  readonly tags: readonly string[]
+  readonly outputs: readonly string[]
+}
+
+export interface ImportReport {
+  readonly format: string
+  readonly signature: string
+  readonly signatures: readonly string[]
+  readonly inputs: Readonly<Record<string, TensorSpec>>
+  readonly outputs: Readonly<Record<string, TensorSpec>>
+  readonly nodes: number
+  readonly ops: Readonly<Record<string, number>>
+  readonly parameters: number
+  readonly weightBytes: number
+  /** weights and the largest activations at batch 1 */
+  readonly memoryBytes: number
+  readonly passes: readonly PassReport[]
+  /** of the file written; 0 where none was asked for */
+  readonly bytes: number
+}
+
+/** What `modelayer import` does. Nothing is written when anything cannot be imported. @throws {AppError} as {@link importSource} */
+export async function importToFile(
+  path: string,
+  file: string | undefined,
+  o: ImportOptions,
+  io: Reporter,
+): Promise<ImportReport> {
+  if (file !== undefined && !isFolder(dirname(file)))
+    throw new AppError('USAGE', { where: '-o', expected: 'a file in a folder that exists', got: file })
+  const source = await io.step('Read the model', () =>
+    importSource(path, {
+      ...(o.tags.length > 0 && { tags: o.tags }),
+      ...(o.outputs.length > 0 && { outputs: o.outputs }),
+    }),
+  )
+  const name = o.signature ?? defaultSignature(source.signatures)
+  const imported = await io.step(`Import ${name}`, () => source.import(name))
+  const base = {
+    format: source.format,
+    signature: name,
+    signatures: source.signatures,
+    inputs: imported.signature.inputs,
+    outputs: imported.signature.outputs,
+  }
+  if (imported.kind === 'file') {
+    if (file) copyFileSync(imported.path, file)
+    return {
+      ...base,
+      nodes: 0,
+      ops: {},
+      parameters: 0,
+      weightBytes: 0,
+      memoryBytes: 0,
+      passes: [],
+      bytes: file ? statSync(file).size : 0,
+    }
+  }
+  if (file) {
+    await io.step('Write', () => {
+      try {
+        writeModel(file, imported.graph, version())
+      } catch (cause) {
+        rmSync(file, { force: true })
+        throw cause
+      }
+    })
+  }
+  const { graph, passes } = imported
+  return { ...base, ...measure(graph), passes, bytes: file ? statSync(file).size : 0 }
+}
+
+function measure(graph: OnnxGraph) {
+  const ops: Record<string, number> = {}
+  count(graph, ops)
+  let parameters = 0
+  for (const t of graph.initializers.values()) parameters += t.data.length
+  const weights = weightBytes(graph)
+  let largest = 0
+  for (const v of graph.info.values()) {
+    const shape = v.shape?.map((d) => (typeof d === 'number' ? d : 1))
+    if (shape && isStatic(shape) && !graph.initializers.has(v.name)) largest = Math.max(largest, sizeOf(shape) * 4)
+  }
+  return { nodes: countNodes(graph), ops, parameters, weightBytes: weights, memoryBytes: weights + 2 * largest }
+}
+
+function count(g: OnnxGraph, ops: Record<string, number>): void {
+  for (const n of g.nodes) {
+    ops[n.type] = (ops[n.type] ?? 0) + 1
+    for (const a of Object.values(n.attrs)) if (typeof a === 'object' && 'nodes' in a) count(a, ops)
+  }
+}
