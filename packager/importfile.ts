@@ -1,7 +1,7 @@
 import { copyFileSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { AppError } from '../src/errors.ts'
-import type { Signature, TensorSpec } from '../src/manifest.ts'
+import type { TensorSpec } from '../src/manifest.ts'
 import { sizeOf } from '../src/tensor.ts'
 import type { Reporter } from './cli/reporter.ts'
 import { importSource, weightBytes } from './import.ts'

@@ -1,15 +1,5 @@
 import type { OnnxGraph } from '../onnx/value.ts'
-
-/** Names that a node reads, those of its inner graphs included. */
-export function reads(inputs: readonly string[], attrs: OnnxGraph['nodes'][number]['attrs']): string[] {
-  const out = inputs.filter((i) => i !== '')
-  for (const a of Object.values(attrs)) {
-    if (typeof a !== 'object' || !('nodes' in a)) continue
-    for (const n of a.nodes) out.push(...reads(n.inputs, n.attrs))
-    for (const o of a.outputs) out.push(o.name)
-  }
-  return out
-}
+import { reads } from './edit.ts'
 
 /** Drops nodes whose outputs nobody reads, and initializers that are not used; graph inputs stay, they are the interface. */
 export function dropDead(g: OnnxGraph): OnnxGraph {

@@ -1,5 +1,10 @@
 import type { OnnxGraph } from '../onnx/value.ts'
+import { foldIntoConvolutions } from './convolutions.ts'
 import { dropDead } from './deadcode.ts'
+import { mergeDuplicates } from './duplicates.ts'
+import { recursively } from './edit.ts'
+import { dropIdentities } from './identity.ts'
+import { cancelTransposes } from './transposes.ts'
 
 /** A named graph → graph step. */
 export interface Pass {
@@ -14,8 +19,17 @@ export interface PassReport {
   readonly after: number
 }
 
-/** In this order, since each leaves work for the next; dead code goes last because every pass leaves some. */
-const PASSES: readonly Pass[] = [{ name: 'drop dead nodes', run: dropDead }]
+/**
+ * In this order: identities hide patterns from every other pass; transposes cancel before biases and norms can reach their convolution;
+ * duplicates are found when all forms are settled; dead code goes last because every pass leaves some.
+ */
+const PASSES: readonly Pass[] = [
+  { name: 'drop identities', run: (g) => recursively(g, dropIdentities) },
+  { name: 'cancel transposes', run: (g) => recursively(g, cancelTransposes) },
+  { name: 'fold into convolutions', run: foldIntoConvolutions },
+  { name: 'merge duplicates', run: (g) => recursively(g, mergeDuplicates) },
+  { name: 'drop dead nodes', run: (g) => recursively(g, dropDead) },
+]
 
 export function simplify(graph: OnnxGraph): { graph: OnnxGraph; passes: PassReport[] } {
   const passes: PassReport[] = []

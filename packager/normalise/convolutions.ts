@@ -1,0 +1,100 @@
+import { type Tensor, tensor } from '../../src/tensor.ts'
+import type { OnnxGraph, OnnxNode } from '../onnx/value.ts'
+import { Editor } from './edit.ts'
+
+/** What follows a convolution channel by channel moves into its weights: BatchNormalization with constant statistics, and the addition of a bias. */
+export function foldIntoConvolutions(g: OnnxGraph): OnnxGraph {
+  const e = new Editor(g)
+  for (let at = 0; at < e.nodes.length; at++) {
+    const n = e.nodes[at]
+    if (n?.domain !== '') continue
+    if (n.type === 'BatchNormalization') foldNorm(e, n, at)
+    else if (n.type === 'Add') foldBias(e, n, at)
+  }
+  return e.done()
+}
+
+interface Filter {
+  readonly conv: OnnxNode
+  readonly at: number
+  readonly weights: Tensor
+  readonly bias: Tensor | undefined
+}
+
+/** A convolution that only `value`'s reader uses, with constant float32 weights. */
+function filterOf(e: Editor, value: string): Filter | undefined {
+  const made = e.maker(value)
+  if (made?.node.type !== 'Conv' || !e.isPrivate(value)) return undefined
+  const weights = e.initializers.get(made.node.inputs[1]!)
+  const biasName = made.node.inputs[2]
+  const bias = biasName ? e.initializers.get(biasName) : undefined
+  if (weights?.dtype !== 'float32' || (biasName && !bias)) return undefined
+  return { conv: made.node, at: made.at, weights, bias }
+}
+
+/** Puts the mended convolution where the follower was. */
+function fuse(
+  e: Editor,
+  f: Filter,
+  follower: OnnxNode,
+  at: number,
+  weights: Tensor | undefined,
+  bias: Float32Array,
+): void {
+  const w = weights ? e.constant(`${f.conv.inputs[1]!}/folded`, weights) : f.conv.inputs[1]!
+  const b = e.constant(`${f.conv.name}/bias`, tensor('float32', [bias.length], bias))
+  e.replace(f.at, undefined)
+  e.replace(at, { ...f.conv, inputs: [f.conv.inputs[0]!, w, b], outputs: follower.outputs })
+}
+
+function foldNorm(e: Editor, n: OnnxNode, at: number): void {
+  const f = filterOf(e, n.inputs[0]!)
+  const [scale, shift, mean, variance] = n.inputs.slice(1).map((i) => e.initializers.get(i)?.data)
+  if (
+    !f ||
+    !(
+      scale instanceof Float32Array &&
+      shift instanceof Float32Array &&
+      mean instanceof Float32Array &&
+      variance instanceof Float32Array
+    )
+  )
+    return
+  const epsilon = typeof n.attrs.epsilon === 'number' ? n.attrs.epsilon : 1e-5
+  const channels = f.weights.shape[0]!
+  const factor = Float64Array.from({ length: channels }, (_, c) => scale[c]! / Math.sqrt(variance[c]! + epsilon))
+  const old = f.weights.data as Float32Array
+  const per = old.length / channels
+  const data = new Float32Array(old.length)
+  for (let i = 0; i < data.length; i++) data[i] = old[i]! * factor[Math.floor(i / per)]!
+  const before = f.bias?.data as Float32Array | undefined
+  const bias = Float32Array.from(
+    { length: channels },
+    (_, c) => ((before?.[c] ?? 0) - mean[c]!) * factor[c]! + shift[c]!,
+  )
+  fuse(e, f, n, at, { ...f.weights, data }, bias)
+}
+
+function foldBias(e: Editor, n: OnnxNode, at: number): void {
+  const side = e.initializers.has(n.inputs[1]!) ? 1 : e.initializers.has(n.inputs[0]!) ? 0 : undefined
+  if (side === undefined) return
+  const added = e.initializers.get(n.inputs[side]!)!
+  const f = filterOf(e, n.inputs[1 - side]!)
+  if (!f || added.dtype !== 'float32') return
+  const channels = f.weights.shape[0]!
+  const spatial = f.weights.shape.length - 2
+  const wide = [...Array<number>(Math.max(0, spatial + 2 - added.shape.length)).fill(1), ...added.shape]
+  if (
+    wide.length !== spatial + 2 ||
+    wide[0] !== 1 ||
+    wide.slice(2).some((d) => d !== 1) ||
+    (wide[1] !== channels && wide[1] !== 1)
+  )
+    return
+  const [values, before] = [added.data as Float32Array, f.bias?.data as Float32Array | undefined]
+  const bias = Float32Array.from(
+    { length: channels },
+    (_, c) => (before?.[c] ?? 0) + values[values.length === 1 ? 0 : c]!,
+  )
+  fuse(e, f, n, at, undefined, bias)
+}
