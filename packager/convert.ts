@@ -52,6 +52,10 @@ export class Converter {
       asset: (name) => this.model.assets.get(name),
       initialise: (table) => this.initialise(table, b),
       cut: (request) => this.cut(request, b),
+      func: (f) => this.func(f, b),
+      run: (f, args, refs, inner) => this.inside(f, () => this.run(f.nodes, this.argFeeds(f, args), refs, inner)),
+      mark: () => this.problems.length,
+      rewind: (mark) => void this.problems.splice(mark),
     }
   }
 
@@ -182,15 +186,18 @@ export class Converter {
   }
 
   private call(func: FuncAttr | string, args: readonly Out[], b: Builder): Out[] {
+    return this.callFunction(this.func(func, b), args, b)
+  }
+
+  private func(func: FuncAttr | string, b: Builder): TfFunction {
     const name = typeof func === 'string' ? func : func.func
     const f = this.model.graph.functions.get(name)
-    if (!f)
-      throw new AppError('BAD_MODEL_FILE', {
-        where: `node ${b.at}`,
-        expected: `a function '${name}' in the library`,
-        got: 'none',
-      })
-    return this.callFunction(f, args, b)
+    if (f) return f
+    throw new AppError('BAD_MODEL_FILE', {
+      where: `node ${b.at}`,
+      expected: `a function '${name}' in the library`,
+      got: 'none',
+    })
   }
 
   private callFunction(f: TfFunction, args: readonly Out[], b: Builder): Out[] {
@@ -200,7 +207,7 @@ export class Converter {
         expected: `${f.args.length} arguments`,
         got: `${args.length}`,
       })
-    return this.inside(f, args, () =>
+    return this.inside(f, () =>
       this.run(
         f.nodes,
         this.argFeeds(f, args),
@@ -210,7 +217,7 @@ export class Converter {
     )
   }
 
-  private inside<T>(f: TfFunction, _args: readonly Out[], body: () => T): T {
+  private inside<T>(f: TfFunction, body: () => T): T {
     if (++this.depth > MAX_CALL_DEPTH)
       throw new AppError('UNSUPPORTED_OPS', {
         where: `function ${f.name}`,

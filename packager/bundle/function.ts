@@ -1,13 +1,12 @@
-import { stat } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { basename, join, relative, resolve } from 'node:path'
 import { build } from 'esbuild'
 import { AppError } from '../../src/errors.ts'
 import { projectRoot } from '../root.ts'
-import { natives } from './natives.ts'
+import { natives, SHARP_FILE } from './natives.ts'
 
 export interface FunctionBundle {
-  readonly path: string
-  readonly bytes: number
+  /** the files of the function, the entry first */
+  readonly files: readonly { readonly name: string; readonly path: string; readonly bytes: number }[]
   /** every module inside, relative to the project: what the tests of reachability read */
   readonly inputs: readonly string[]
 }
@@ -16,22 +15,23 @@ export interface FunctionBundle {
 const KEPT_OUT = [/node_modules[\\/]@aws-sdk[\\/]/, /node_modules[\\/]@smithy[\\/]/, /^packager[\\/]/] as const
 
 /**
- * One CommonJS file per function: an ES module entry costs 1.5 to 2 ms more. A dynamic import stays lazy inside the bundle, so sharp
- * is evaluated by the first image only. `mainFields` prefers ES modules, whose unused parts fall away.
+ * CommonJS, because an ES module entry costs 1.5 to 2 ms more. A dynamic import stays lazy: it becomes a `require` when it is
+ * reached, not Node's loader of ES modules. `mainFields` prefers ES modules, whose unused parts fall away.
  */
-export async function bundleFunction(entry: string, outfile: string): Promise<FunctionBundle> {
+export async function bundleFunction(name: string, entry: string, outdir: string): Promise<FunctionBundle> {
   const root = projectRoot()
   const { metafile } = await build({
     absWorkingDir: root,
-    entryPoints: [entry],
-    outfile,
+    entryPoints: { [name]: entry, [SHARP_FILE.replace('.js', '')]: 'sharp' },
+    outdir,
     bundle: true,
     platform: 'node',
     format: 'cjs',
     target: 'node20',
+    supported: { 'dynamic-import': false },
     mainFields: ['module', 'main'],
     minify: true,
-    // names in stack traces are worth their 2 %
+    // names in stack traces are worth their 4 %
     keepNames: true,
     legalComments: 'none',
     plugins: [natives],
@@ -48,7 +48,13 @@ export async function bundleFunction(entry: string, outfile: string): Promise<Fu
       expected: 'a bundle without the AWS SDK and the packager',
       got: wrong,
     })
-  return { path: outfile, bytes: (await stat(outfile)).size, inputs }
+  const outputs = Object.entries(metafile.outputs)
+  const main = outputs.find(([path]) => basename(path) === `${name}.js`)![1]
+  const usesSharp = main.imports.some((i) => i.external && i.path === `./${SHARP_FILE}`)
+  const files = outputs
+    .map(([path, { bytes }]) => ({ name: basename(path), path: resolve(root, path), bytes }))
+    .filter((f) => f.name === `${name}.js` || usesSharp)
+  return { files: files.sort((a) => (a.name === `${name}.js` ? -1 : 1)), inputs }
 }
 
 /** The source of a function, in the clone or the installed package. */

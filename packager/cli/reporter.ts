@@ -42,6 +42,7 @@ export interface Terminal {
 
 /** back to the first column, and nothing on the line */
 const CLEAR = '\r\x1b[2K'
+const BEAT_MS = 10_000
 const SPINNER = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏']
 
 export interface TerminalReporter extends Reporter {
@@ -75,14 +76,17 @@ export function terminalReporter(t: Terminal): TerminalReporter {
         const full = `${SPINNER[frame++ % SPINNER.length]} ${text()}`
         t.err.write(`${CLEAR}${full.slice(0, (t.err.columns || 80) - 1)}`)
       }
-      const timer = spin ? setInterval(draw, 100).unref() : undefined
+      // a log of plain lines still shows that something is alive
+      const beat = () => line(`… ${text()}`)
+      const timer = spin ? setInterval(draw, 100) : talk ? setInterval(beat, BEAT_MS) : undefined
+      timer?.unref()
       if (spin) {
         spinning = true
         draw()
       }
       const end = (mark: string) => {
+        clearInterval(timer)
         if (spin) {
-          clearInterval(timer)
           spinning = false
           t.err.write(CLEAR)
         }

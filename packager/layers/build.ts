@@ -53,8 +53,8 @@ export async function buildLayers(o: BuildOptions): Promise<Built> {
     for (const name of new Set(models.map((m) => m.name)))
       plans.push(plan('layer', `model-${name}`, await filesBelow(o.staging, `models/${name}`)))
     for (const [name, entry] of Object.entries(functions)) {
-      const bundle = await bundleFunction(entry, join(work, `${name}.js`))
-      plans.push(plan('function', name, [{ name: `${name}.js`, path: bundle.path, bytes: bundle.bytes }, ...hooks]))
+      const { files } = await bundleFunction(name, entry, join(work, name))
+      plans.push(plan('function', name, [...files, ...hooks]))
     }
     for (const fn of Object.keys(functions)) for (const arch of o.arch) checkBudget(budgetOf(fn, arch, plans))
 

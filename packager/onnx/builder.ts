@@ -18,6 +18,8 @@ export interface OutType {
 }
 
 type Input = Value | undefined
+/** Ops that pass values through whatever they are; everything else would mistake a complex number's trailing pair for a dimension. */
+const CARRIES: ReadonlySet<string> = new Set(['Identity', 'If', 'Loop', 'Scan'])
 
 /** Names and constants shared by a graph and its subgraphs: ONNX lets inner graphs see outer values, so all names are unique. */
 class Shared {
@@ -65,8 +67,9 @@ export class Builder {
   }
 
   /** An input of a subgraph: an iteration counter, a loop-carried or scanned value. */
-  bodyInput(name: string, dtype: DType, shape: Shape | undefined): Value {
-    return this.input(this.name(name), dtype, shape)
+  bodyInput(name: string, dtype: ValueDType, shape: Shape | undefined): Value {
+    const stored = this.input(this.name(name), storageDType(dtype), storageShape(dtype, shape))
+    return { ...stored, dtype, shape }
   }
 
   /** A sequence as input of a subgraph (loop-carried). */
@@ -156,6 +159,9 @@ export class Builder {
   ): Value[] {
     const trimmed = [...inputs]
     while (trimmed.length > 0 && trimmed.at(-1) === undefined) trimmed.pop()
+    const complex = trimmed.find((v) => v?.dtype === 'complex64' || v?.dtype === 'complex128')
+    if (complex && !CARRIES.has(type))
+      throw new AppError('UNSUPPORTED_OPS', { where: `node ${this.at}`, expected: 'real numbers', got: complex.dtype })
     const folded = domain === '' ? this.fold(type, trimmed, attrs, count) : undefined
     if (folded) return folded
     const types: readonly (OutType | Inferred)[] = outs ?? this.infer(type, trimmed, attrs, count)
@@ -216,11 +222,34 @@ export class Builder {
   /** A subgraph for If, Loop and Scan; outer values can be used inside by what they are. */
   subgraph(name: string, body: (b: Builder) => readonly Value[]): OnnxGraph {
     const inner = new Builder(this)
-    const results = body(inner)
-    return inner.finish(
-      name,
-      results.map((v) => inner.output(v)),
-    )
+    return inner.close(name, body(inner))
+  }
+
+  /** Ends a subgraph. ONNX wants every result to be made inside and to have a name of its own. */
+  close(name: string, results: readonly Value[]): OnnxGraph {
+    const taken = new Set<string>()
+    const outputs = results.map((v) => {
+      const info = this.output(v, taken.has(v.name) ? this.name(`${v.name}/out`) : undefined)
+      taken.add(info.name)
+      return info
+    })
+    return this.finish(name, outputs)
+  }
+
+  /** The node that makes a value, in this graph or one around it. */
+  producer(v: Value): OnnxNode | undefined {
+    return this.nodes.findLast((n) => n.outputs.includes(v.name)) ?? this.parent?.producer(v)
+  }
+
+  /** A dimension as int64 vector of length 1: a number, or an unknown one read off any value at hand that has it. */
+  dimValue(d: Dim): Value | undefined {
+    if (typeof d === 'number') return this.ints([d])
+    for (const v of this.info.values()) {
+      const axis = v.sequence ? undefined : v.shape?.indexOf(d)
+      if (axis !== undefined && axis >= 0)
+        return this.op('Shape', [{ kind: 'tensor', ...v }], { start: axis, end: axis + 1 })
+    }
+    return this.parent?.dimValue(d)
   }
 
   /** A value that is an output of this graph: constants, inputs and outer values pass through Identity, as ONNX demands. */

@@ -1,9 +1,10 @@
 import { AppError } from '../../src/errors.ts'
 import type { DType } from '../../src/tensor.ts'
 import type { TfDType } from '../formats/proto/tensorflow.ts'
-import type { Attr, TfNode, TfShape, TfTensor } from '../graph.ts'
+import type { Attr, Ref, TfFunction, TfNode, TfShape, TfTensor } from '../graph.ts'
 import type { Builder } from '../onnx/builder.ts'
 import type { Value } from '../onnx/value.ts'
+import { byParts } from './complex.ts'
 
 /** What flows along an edge while importing. */
 export type Out = Value | Handle | Dead | Poison
@@ -128,6 +129,13 @@ export interface Env {
   asset(fileName: string): string | undefined
   /** runs the initialisers that fill a lookup table */
   initialise(table: Handle): void
+  /** a function of the library */
+  func(f: FuncAttr | string): TfFunction
+  /** any values inside a function's body, given values for its arguments */
+  run(f: TfFunction, args: readonly Out[], refs: readonly Ref[], b: Builder): Out[]
+  /** how much has been reported; {@link rewind} takes back what came after, for bodies that are emitted anew */
+  mark(): number
+  rewind(mark: number): void
   /** cuts the graph at `outs`: they become graph inputs computed by `kind` in the runtime from the raw input */
   readonly cut: (request: Cut) => readonly Value[]
 }
@@ -163,9 +171,12 @@ export function op<const I extends readonly string[], const A extends AttrSpec =
   attrs?: A
   out?: readonly string[]
   note?: string
+  /** complex inputs are taken apart, the row emits for real and imaginary parts alike: what moves or adds elements */
+  parts?: boolean
   emit(n: NodeCtx<I, A>, b: Builder): Out | readonly Out[]
 }): OpRow {
-  return { attrs: {}, ...row } as OpRow
+  const { parts, ...rest } = { attrs: {}, ...row } as OpRow & { parts?: boolean }
+  return parts ? { ...rest, emit: byParts(rest.emit) } : rest
 }
 
 export type OpTable = Readonly<Record<string, OpRow>>

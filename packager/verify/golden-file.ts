@@ -28,8 +28,11 @@ export function inspectGolden(dir: string): Finding[] {
       return []
     } catch (e) {
       if (!isAppError(e)) throw e
-      const { where, expected, got, fix } = e.details
-      return [finding('GOLDEN_INVALID', { file: `golden/${name}`, pointer: where, expected, got, fix })]
+      const { where = '', expected, got, fix } = e.details
+      const inside = where.startsWith(name)
+      const pointer = inside ? where.slice(name.length) : '/request/multipart'
+      const wanted = inside ? expected : `${expected} at '${where}'`
+      return [finding('GOLDEN_INVALID', { file: `golden/${name}`, pointer, expected: wanted, got, fix })]
     }
   })
 }
