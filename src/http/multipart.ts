@@ -19,7 +19,7 @@ const [CR, LF, DASH, SPACE, TAB] = [13, 10, 45, 32, 9]
  */
 export function parseMultipart(body: Uint8Array, contentType: string): Part[] {
   const boundary = boundaryOf(contentType)
-  const buffer = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  const buffer = Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
   const first = firstDelimiter(buffer, boundary)
   const delimiter = `${first.eol}--${boundary}`
   const parts: Part[] = []
@@ -137,6 +137,7 @@ function parameters(header: string): Record<string, string | undefined> {
 
 /** Browsers write a quote as %22 and line ends as %0D and %0A (WHATWG), others escape with a backslash. */
 function unescaped(quoted: string): string {
+  if (!/[\\%]/.test(quoted)) return quoted
   return quoted.replace(/\\(["\\])/g, '$1').replace(/%22|%0D|%0A/gi, (code) => decodeURIComponent(code))
 }
 
