@@ -229,7 +229,7 @@ test('ES modules, callbacks and streamed answers', async () => {
 
 test('native code of both layers loads from /opt, and from nowhere else', async () => {
   const folder = join(work, 'natives')
-  await bundleFunction(join(fixtures, 'natives.ts'), join(folder, 'predict.js'))
+  await bundleFunction('predict', join(fixtures, 'natives.ts'), folder)
   const layers: string[] = []
   for (const name of NATIVE_LAYERS) {
     const sources = await layerSources(loadDefinition(name).files[arch], arch, defaultCache())

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { unzipSync } from 'fflate'
-import { bundleFunction } from '../../packager/bundle/function.ts'
+import { bundleFunction, functionEntry } from '../../packager/bundle/function.ts'
 import { budgetOf, budgetTable, checkBudget, LIMITS } from '../../packager/layers/budget.ts'
 import { buildLayers } from '../../packager/layers/build.ts'
 import { ARCHS, type Arch, loadDefinition, NATIVE_LAYERS } from '../../packager/layers/definition.ts'
@@ -104,7 +104,7 @@ test('the model layer unpacks below models/, the function holds handler and hook
   await buildLayers({ staging: staging(), out, arch: [process.arch as Arch], functions, image: false })
   const names = (file: string) => Object.keys(unzipSync(readFileSync(join(out, file))))
   assert.deepEqual(names('layers/model-m.zip'), ['models/m/1/manifest.json', 'models/m/1/weights.bin'])
-  assert.deepEqual(names('functions/predict.zip'), ['hooks/m@1.js', 'predict.js'])
+  assert.deepEqual(names('functions/predict.zip'), ['hooks/m@1.js', 'predict.js', 'sharp.js'])
   const { layers, models } = await readDist(out)
   assert.ok(!layers.some((l) => l.name === 'image'))
   assert.equal(models[0]?.layer, 'model-m')
@@ -181,20 +181,28 @@ test('a staging folder without models, a dist without index, an architecture tha
 })
 
 test('a bundle holds the JavaScript of the native packages, and neither the AWS SDK nor the packager', async () => {
-  const bundle = await bundleFunction(functions.predict, join(work, 'bundle', 'predict.js'))
-  const text = readFileSync(bundle.path, 'utf8')
-  assert.ok(bundle.bytes < 200_000, `${bundle.bytes} bytes`)
-  assert.ok(bundle.inputs.some((i) => i.includes('onnxruntime-common')))
-  const required = [...text.matchAll(/require\(`(.+?)`\)/g)].map((m) => m[1]!.replaceAll(/\$\{.+?\}/g, '*'))
-  assert.deepEqual(required, [
-    'onnxruntime-node/bin/napi-v6/*/*/onnxruntime_binding.node',
+  const { files, inputs } = await bundleFunction('predict', functionEntry('predict'), join(work, 'bundle'))
+  assert.deepEqual(
+    files.map((f) => f.name),
+    ['predict.js', 'sharp.js'],
+  )
+  const [main, sharp] = files.map((f) => readFileSync(f.path, 'utf8')) as [string, string]
+  assert.ok(main.length < 130_000, `predict.js has ${main.length} bytes, all of which a cold start compiles`)
+  assert.ok(sharp.length < 130_000, `sharp.js has ${sharp.length} bytes`)
+  assert.ok(inputs.some((i) => i.includes('onnxruntime-common')))
+  assert.ok(!inputs.some((i) => i.includes('@aws-sdk')))
+  assert.doesNotMatch(main, /[^.\w]import\(/, 'a dynamic import would load the ES module loader')
+  const native = (text: string) =>
+    [...text.matchAll(/require\(`(.+?)`\)/g)].map((m) => m[1]!.replaceAll(/\$\{.+?\}/g, '*'))
+  assert.deepEqual(native(main), ['onnxruntime-node/bin/napi-v6/*/*/onnxruntime_binding.node'])
+  assert.deepEqual(native(sharp), [
     '@img/sharp-*-*/sharp.node',
     '@img/sharp-*/versions',
     '@img/sharp-libvips-*/versions',
   ])
   const wrong = join(work, 'wrong.ts')
   writeFileSync(wrong, `export * from ${JSON.stringify(join(projectRoot(), 'packager', 'root.ts'))}`)
-  await assert.rejects(bundleFunction(wrong, join(work, 'wrong.js')), code('BAD_ARTIFACT'))
+  await assert.rejects(bundleFunction('wrong', wrong, join(work, 'wrong')), code('BAD_ARTIFACT'))
   writeFileSync(wrong, 'syntax error(')
-  await assert.rejects(bundleFunction(wrong, join(work, 'wrong.js')), code('BAD_ARTIFACT'))
+  await assert.rejects(bundleFunction('wrong', wrong, join(work, 'wrong')), code('BAD_ARTIFACT'))
 })
