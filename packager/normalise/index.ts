@@ -21,11 +21,12 @@ export interface PassReport {
 
 /**
  * In this order: identities hide patterns from every other pass; transposes cancel before biases and norms can reach their convolution;
- * duplicates are found when all forms are settled; dead code goes last because every pass leaves some.
+ * what they leave unread would pass for a second reader, so it is dropped in between; duplicates are found when all forms are settled.
  */
 const PASSES: readonly Pass[] = [
   { name: 'drop identities', run: (g) => recursively(g, dropIdentities) },
   { name: 'cancel transposes', run: (g) => recursively(g, cancelTransposes) },
+  { name: 'drop dead nodes', run: (g) => recursively(g, dropDead) },
   { name: 'fold into convolutions', run: foldIntoConvolutions },
   { name: 'merge duplicates', run: (g) => recursively(g, mergeDuplicates) },
   { name: 'drop dead nodes', run: (g) => recursively(g, dropDead) },
