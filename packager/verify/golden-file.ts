@@ -68,8 +68,9 @@ function readGolden(file: string): Golden {
       for (const part of [parts].flat()) {
         if (typeof part === 'string') continue
         const at = `/request/multipart/${field}`
-        const { file } = only(part, at, ['file', 'fileName', 'contentType'])
+        const { file, fileName = '', contentType = '' } = only(part, at, ['file', 'fileName', 'contentType'])
         if (typeof file !== 'string') throw bad(at, "text, or an object with 'file'")
+        if (typeof fileName !== 'string' || typeof contentType !== 'string') throw bad(at, 'text in each member')
       }
     }
   }
