@@ -3,7 +3,8 @@ import { golden } from './golden.ts'
 import { importCommand } from './import.ts'
 import { packageCommand } from './package.ts'
 import { predict } from './predict.ts'
+import { serve } from './serve.ts'
 import { validate } from './validate.ts'
 
 /** Every command, in the order of --help. */
-export const COMMANDS: readonly Command[] = [validate, importCommand, packageCommand, predict, golden]
+export const COMMANDS: readonly Command[] = [validate, importCommand, packageCommand, serve, predict, golden]

@@ -1,0 +1,114 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { AppError } from '../../src/errors.ts'
+import { INDEX } from '../layers/dist.ts'
+import type { ModelPackage } from '../package/types.ts'
+import { defaultCache } from '../root.ts'
+import { type Command, integer, one } from './command.ts'
+import type { Reporter } from './reporter.ts'
+import { localSource } from './s3.ts'
+
+export const serve: Command = {
+  name: 'serve',
+  summary: 'Answer requests on this machine as the deployed function does.',
+  text: [
+    'Takes model packages, bare models (a SavedModel, a TensorFlow Serving folder with versions, an .onnx, .keras, .h5 …)',
+    'and what `modelayer package` built. A bare model has the name of its folder, or of the parent where the folder is a version.',
+  ].join('\n'),
+  args: [{ name: '<model...>', text: 'packages, models, or a folder with modelayer.json; s3:// prefixes too' }],
+  options: [
+    { flags: '--port <n>', text: 'port to listen on, 0 for any free one', default: '8080' },
+    { flags: '--host <address>', text: 'address to listen on', default: '127.0.0.1' },
+    { flags: '--name <name>', text: 'name of the model, where only one is given' },
+    { flags: '--version <n>', text: 'which version, where there are several (default: the newest)' },
+    { flags: '--threads <n>', text: 'threads of one inference (default: 1, as in a small function)' },
+  ],
+  examples: [
+    'modelayer serve examples/mnist',
+    'modelayer serve saved_model --name digits --port 9000',
+    'modelayer serve dist',
+  ],
+  async run(input, io) {
+    const { silenceTelemetry } = await import('../../src/boot.ts')
+    silenceTelemetry()
+    const { openStore } = await import('../../src/models.ts')
+    const { createApp } = await import('../../src/http/app.ts')
+    const { listen } = await import('../../src/http/node.ts')
+    const name = one(input, 'name')
+    if (name !== undefined && input.args.length > 1)
+      throw new AppError('USAGE', { where: '--name', expected: 'one model', got: `${input.args.length} models` })
+    const root = mkdtempSync(join(tmpdir(), 'modelayer-serve-'))
+    try {
+      const staged = []
+      for (const source of input.args)
+        staged.push(await stage(await localSource(source, io), root, { name, version: one(input, 'version') }, io))
+      const packages = staged.flatMap((s) => s.pkg ?? [])
+      const store = openStore({
+        roots: [...new Set(staged.flatMap((s) => s.roots))],
+        threads: integer(input, 'threads', { min: 1, max: 64 }) ?? 1,
+      })
+      await io.step('Load', () => Promise.all(store.models.map((m) => Promise.all([m.session(), m.service()]))))
+      const app = createApp(store, { log: (line) => io.note(JSON.stringify(line)) })
+      const port = integer(input, 'port', { min: 0, max: 65_535 }) ?? 8080
+      const server = await listen(app, { port, host: one(input, 'host') ?? '127.0.0.1' })
+      const models = store.models.map((m) => `${m.manifest.model}@${m.manifest.version}`)
+      const lines = await Promise.all(packages.map((p) => curl(p, server.url, packages.length > 1)))
+      io.result(
+        { url: server.url, models, curl: lines },
+        [`Serving ${models.join(', ')} on ${server.url}`, ...lines.map((l) => `  ${l}`)].join('\n'),
+      )
+      await new Promise<void>((resolve) => {
+        for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
+      })
+      await server.close()
+      return 0
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  },
+}
+
+/** Folders that a model store opens: a package staged under `root`, or what a build has unpacked. */
+async function stage(
+  path: string,
+  root: string,
+  options: { name?: string; version?: string },
+  io: Reporter,
+): Promise<{ roots: string[]; pkg?: ModelPackage }> {
+  if (existsSync(join(path, INDEX))) return { roots: await io.step(`Unpack ${path}`, () => unpackBuilt(path)) }
+  const { openAny } = await import('../package/open.ts')
+  const { stagePackage } = await import('../stage.ts')
+  const pkg = await openAny(path, options)
+  for (const f of pkg.findings) if (f.severity === 'warning') io.warn(f.message)
+  await stagePackage(pkg, root, io)
+  return { roots: [root], pkg }
+}
+
+/** The model layers and the function with its hooks; native code comes from node_modules here. */
+async function unpackBuilt(dist: string): Promise<string[]> {
+  const { readDist } = await import('../layers/dist.ts')
+  const { unpack } = await import('../sandbox/unpack.ts')
+  const { layers, functions, models } = await readDist(dist)
+  const wanted = [
+    ...layers.filter((l) => models.some((m) => m.layer === l.name)),
+    ...functions.filter((f) => f.name === 'predict'),
+  ]
+  return Promise.all(wanted.map((w) => unpack(join(dist, w.file), defaultCache())))
+}
+
+/** A line that can be pasted: the first golden request, or the shape of one. */
+async function curl(pkg: ModelPackage, url: string, several: boolean): Promise<string> {
+  const address = several ? `${url}/v1/infers/${pkg.name}` : `${url}/`
+  const { readGoldens } = await import('../verify/golden-file.ts')
+  const sample = pkg.goldenDir ? readGoldens(pkg.goldenDir).find((g) => g.expected.status === 200) : undefined
+  const form = Object.entries(sample?.request.multipart ?? {}).flatMap(([field, parts]) =>
+    (Array.isArray(parts) ? parts : [parts]).map((p) =>
+      typeof p === 'string' ? `-F ${field}=${p}` : `-F ${field}=@${relative('.', join(pkg.goldenDir!, p.file))}`,
+    ),
+  )
+  if (form.length > 0) return `curl ${form.join(' ')} ${address}`
+  const files = Object.entries(pkg.fields ?? {}).filter(([, f]) => f.kind === 'file')
+  if (files.length > 0) return `curl ${files.map(([field]) => `-F ${field}=@FILE`).join(' ')} ${address}`
+  return `curl -H 'content-type: application/json' -d '${sample?.request.json ? JSON.stringify(sample.request.json) : '{…}'}' ${address}`
+}
