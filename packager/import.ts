@@ -115,7 +115,7 @@ function feed(
     const value = converter.run(model.graph.nodes, new Map(), [node.inputs[0]!], b)[0]
     if (value?.kind === 'tensor') initial = value.data
   }
-  const value = b.input(alias, dtype as DType, shape, initial)
+  const value = b.input(alias, dtype as DType, shape)
   const fallback = initial && { optional: true, default: { shape: initial.shape, values: plainValues(initial) } }
   return {
     value,

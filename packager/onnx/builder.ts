@@ -58,11 +58,13 @@ export class Builder {
     return true
   }
 
-  /** A graph input under a reserved name. With `initial` it is optional: ONNX reads an initializer of the same name as the default. */
-  input(name: string, dtype: DType, shape: Shape | undefined, initial?: Tensor): Value {
+  /**
+   * A graph input under a reserved name. A default is the manifest's and the runtime feeds it: onnxruntime-node silently
+   * ignores feeds for an input that is also an initializer.
+   */
+  input(name: string, dtype: DType, shape: Shape | undefined): Value {
     this.inputs.push({ name, dtype, shape })
     this.info.set(name, { name, dtype, shape })
-    if (initial) this.shared.initializers.set(name, initial)
     return { kind: 'tensor', name, dtype, shape }
   }
 
@@ -393,6 +395,11 @@ export class Builder {
       shape: storageShape(v.dtype, v.shape),
       ...(v.sequence && { sequence: true }),
     })
+  }
+
+  /** A name of its own for what is no node, e.g. an input that the runtime computes. */
+  unique(wanted: string): string {
+    return this.name(wanted)
   }
 
   private name(wanted: string): string {
