@@ -1,11 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
 
 const DEEPEST = 12
+const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json;base64,(\S+)\s*$/
 
 /**
  * The frames of an error that an author can do something about: up to the last one in the bundled hooks, in the words of
- * the source where a map lies beside the bundle. Without hooks: the first frames.
+ * the source where the bundle carries a map. Without hooks: the first frames.
  */
 export function trimStack(error: unknown, hooks?: string): string[] {
   const frames = (error instanceof Error ? (error.stack ?? '') : '').split('\n').filter((line) => /^\s+at /.test(line))
@@ -28,9 +29,18 @@ function toSource(frame: string, hooks: string): string {
 
 const maps = new Map<string, SourceMap | undefined>()
 
+/** Read only when there is an error to tell: most processes never do. */
 function mapOf(hooks: string): SourceMap | undefined {
-  const file = `${hooks}.map`
-  if (!maps.has(file))
-    maps.set(file, existsSync(file) ? new SourceMap(JSON.parse(readFileSync(file, 'utf8'))) : undefined)
-  return maps.get(file)
+  if (!maps.has(hooks)) maps.set(hooks, readMap(hooks))
+  return maps.get(hooks)
+}
+
+/** Telling an error must not raise another: without a map that can be read, frames speak of the bundle. */
+function readMap(hooks: string): SourceMap | undefined {
+  try {
+    const [, inline] = INLINE_MAP.exec(readFileSync(hooks, 'utf8')) ?? []
+    return inline ? new SourceMap(JSON.parse(Buffer.from(inline, 'base64').toString())) : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -304,6 +304,14 @@ test('a promise that never settles is answered before the deadline', async () =>
   }
 })
 
+test('a hook that fails after its deadline takes nothing with it', async () => {
+  const late = 'return new Promise((_, fail) => setTimeout(fail, 80, new Error("late")))'
+  const served = serve(wayward('_preprocess', { bad: late }, 'return { images: [[1, 2, 3, 4]] }'))
+  await refused(served, await served.send({ json: { how: 'bad' }, deadline: Date.now() + 230 }), 504, 'DEADLINE')
+  await new Promise((done) => setTimeout(done, 100))
+  assert.equal((await served.send({ json: {} })).status, 200)
+})
+
 test("an error of a hook keeps its stack in the log, trimmed to the author's file, and its text from the caller", async () => {
   const served = serve({
     source: `function inner() { throw new RangeError('secret of the author') }

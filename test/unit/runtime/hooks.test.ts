@@ -171,7 +171,7 @@ test('hooks that are missing, a manifest that is none: said with the places', ()
   }
 })
 
-test('a stack speaks of the source where a source map lies beside the bundle', async () => {
+test('a stack speaks of the source where the bundle carries a map', async () => {
   const source = join(dir, 'customize_service.ts')
   writeFileSync(
     source,
@@ -193,7 +193,7 @@ export default class Mine extends TfServingBaseService {
     format: 'cjs',
     platform: 'node',
     external: ['modelayer'],
-    sourcemap: 'external',
+    sourcemap: 'inline',
     minify: true,
   })
   await assert.rejects(predict(openStore({ roots: [at] }).get(), {}), (e) => {
