@@ -285,9 +285,18 @@ export class Converter {
 
   // ---- what the runtime computes ------------------------------------------------------------------------------------------
 
+  /** Cuts read what clients send or earlier cuts made: the runtime computes them before the graph. */
   private cut(request: Cut, b: Builder): readonly Value[] {
-    this.cuts.push(request)
-    return request.outputs.map((o) => b.input(o.name, o.dtype, o.shape))
+    for (const v of request.inputs)
+      if (!b.inputs.some((i) => i.name === v.name))
+        throw new AppError('UNSUPPORTED_OPS', {
+          where: `${request.node.op} node ${request.node.name}`,
+          expected: 'an input of the signature, since this is computed before the graph',
+          got: v.data ? 'a constant' : 'a computed tensor',
+        })
+    const outputs = request.outputs.map((o) => ({ ...o, name: b.unique(o.name) }))
+    this.cuts.push({ ...request, outputs })
+    return outputs.map((o) => b.input(o.name, o.dtype, o.shape))
   }
 }
 

@@ -1,10 +1,12 @@
 import { basename } from 'node:path'
+import { CUTS } from '../src/cuts.ts'
 import { AppError } from '../src/errors.ts'
-import type { Signature, TensorSpec } from '../src/manifest.ts'
+import type { CutSpec, Signature, TensorSpec } from '../src/manifest.ts'
 import { bytesOf, DTYPES, type DType, type Tensor } from '../src/tensor.ts'
 import { Converter, refuse } from './convert.ts'
 import { parseRef } from './formats/graphdef.ts'
 import type { SignatureTensor, TfModel, TfSignature } from './graph.ts'
+import { reads } from './normalise/edit.ts'
 import { type PassReport, simplify } from './normalise/index.ts'
 import { Builder } from './onnx/builder.ts'
 import type { Dim, OnnxGraph, Value, ValueInfo } from './onnx/value.ts'
@@ -25,9 +27,8 @@ export interface ImportedFile {
 export interface ImportedGraph {
   readonly kind: 'graph'
   readonly graph: OnnxGraph
+  /** with what the runtime computes before session.run, where ONNX cannot */
   readonly signature: Omit<Signature, 'graph'>
-  /** what the runtime computes before session.run */
-  readonly cuts: readonly Cut[]
   readonly passes: readonly PassReport[]
 }
 
@@ -70,13 +71,28 @@ export function importSignature(model: TfModel, name: string, signature: TfSigna
     outputs[alias] = { name: out.name, source: info.tensor, dtype: out.dtype, shape: specShape(out.shape) }
   }
   const { graph, passes } = simplify(b.finish(name, infos))
+  const { cuts } = converter
+  for (const [alias, spec] of Object.entries(inputs))
+    if (spec.dtype === 'string' && cuts.some((c) => CUTS[c.kind]?.bytes && c.inputs.some((v) => v.name === spec.name)))
+      inputs[alias] = { ...spec, bytes: true }
   return {
     kind: 'graph',
-    graph,
-    signature: { method: signature.method, inputs, outputs },
-    cuts: converter.cuts,
+    graph: cuts.length > 0 ? withoutCutInputs(graph, cuts) : graph,
+    signature: { method: signature.method, inputs, outputs, ...(cuts.length > 0 && { cuts: cuts.map(cutSpec) }) },
     passes,
   }
+}
+
+function cutSpec(c: Cut): CutSpec {
+  const outputs = c.outputs.map((o) => ({ name: o.name, dtype: o.dtype, shape: specShape(o.shape) }))
+  return { kind: c.kind, inputs: c.inputs.map((v) => v.name), outputs, spec: c.spec }
+}
+
+/** What only cuts read or make is no input of the graph: onnxruntime would want a value for it. */
+function withoutCutInputs(graph: OnnxGraph, cuts: readonly Cut[]): OnnxGraph {
+  const cut = new Set(cuts.flatMap((c) => [...c.inputs, ...c.outputs].map((v) => v.name)))
+  const read = new Set(graph.nodes.flatMap((n) => reads(n.inputs, n.attrs)))
+  return { ...graph, inputs: graph.inputs.filter((i) => !cut.has(i.name) || read.has(i.name)) }
 }
 
 /** Aliases belong to clients. An output that has the name of an input gets another graph name; the manifest keeps the alias. */

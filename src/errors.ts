@@ -34,6 +34,8 @@ export const ERRORS = {
   UNSUPPORTED_MEDIA: { fault: 'caller', status: 415, text: 'The content type is not supported' },
   BAD_IMAGE: { fault: 'caller', status: 400, text: 'The file is not a readable image' },
   IMAGE_TOO_LARGE: { fault: 'caller', status: 413, text: 'The image has too many pixels' },
+  BAD_EXAMPLE: { fault: 'caller', status: 400, text: 'A tf.Example does not fit the model' },
+  BAD_RECORD: { fault: 'caller', status: 400, text: 'A TFRecord file is damaged' },
   UNSUPPORTED_IMAGE: { fault: 'caller', status: 415, text: 'The image format is not supported' },
   // hooks and inference
   HOOK_FAILED: { fault: 'author', status: 500, text: 'A hook of the model package failed' },

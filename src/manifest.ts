@@ -29,6 +29,24 @@ export interface Signature {
   readonly method: string
   readonly inputs: Readonly<Record<string, TensorSpec>>
   readonly outputs: Readonly<Record<string, TensorSpec>>
+  /** what ONNX cannot express and the runtime computes before session.run, in order; see cuts.ts */
+  readonly cuts?: readonly CutSpec[]
+}
+
+/** A piece of the TensorFlow graph that is computed outside of the ONNX graph, e.g. the parsing of tf.Example. */
+export interface CutSpec {
+  /** a row of CUTS */
+  readonly kind: string
+  /** names of inputs of the signature or outputs of earlier cuts; an input that only cuts read is no input of the graph */
+  readonly inputs: readonly string[]
+  /** inputs of the graph that it computes */
+  readonly outputs: readonly {
+    readonly name: string
+    readonly dtype: DType
+    readonly shape: readonly (number | null)[] | null
+  }[]
+  /** all the row needs to know */
+  readonly spec: Readonly<Record<string, unknown>>
 }
 
 export interface TensorSpec {
@@ -39,6 +57,8 @@ export interface TensorSpec {
   readonly dtype: DType
   /** null: rank unknown; a null dimension: free */
   readonly shape: readonly (number | null)[] | null
+  /** strings that are bytes (serialized protos, image files), one character a byte: see bytestring.ts */
+  readonly bytes?: boolean
   /** true where the model has a default for it */
   readonly optional?: boolean
   /**

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
+import { createPool, openCuts } from './cuts.ts'
 import { AppError } from './errors.ts'
 import { checkFeeds } from './feeds.ts'
 import type { SessionSpec, Signature, TensorSpec } from './manifest.ts'
@@ -52,7 +53,9 @@ export async function createSession(
   }).catch((cause: unknown) => {
     throw new AppError('LOAD_FAILED', { where: signature.graph, cause })
   })
-  checkNames(session, signature)
+  const forCuts = new Set((signature.cuts ?? []).flatMap((c) => c.inputs))
+  checkNames(session, signature, forCuts)
+  const cut = signature.cuts && (await openCuts(signature))
   const defaults = Object.entries(signature.inputs).flatMap(([alias, input]) =>
     input.default ? [[alias, defaultOf(alias, input)] as const] : [],
   )
@@ -67,13 +70,16 @@ export async function createSession(
         const empty = emptyOutputs(outputs)
         if (empty) return empty
       }
-      const feeds: Record<string, OrtTensor> = {}
-      for (const [alias, t] of defaults) if (!(alias in given)) feeds[signature.inputs[alias]!.name] = toOrt(ort, t)
+      const pool = createPool()
+      for (const [alias, t] of defaults) if (!(alias in given)) pool.set(signature.inputs[alias]!.name, t)
       for (const [alias, t] of Object.entries(given)) {
-        const { name } = signature.inputs[alias]!
-        if (!session.inputNames.includes(name)) throw fixedInput(alias)
-        feeds[name] = toOrt(ort, t)
+        const { name, bytes } = signature.inputs[alias]!
+        if (!session.inputNames.includes(name) && !forCuts.has(name)) throw fixedInput(alias)
+        pool.set(name, t, bytes)
       }
+      await cut?.(pool)
+      const feeds: Record<string, OrtTensor> = {}
+      for (const name of session.inputNames) if (pool.has(name)) feeds[name] = toOrt(ort, pool.get(name))
       const fetches = [...new Set(outputs.map(([, o]) => o.name))]
       const answers = await session.run(feeds, fetches, { logSeverityLevel: 4 }).catch((cause: unknown) => {
         throw new AppError('RUN_FAILED', { where: signature.graph, cause })
@@ -84,8 +90,8 @@ export async function createSession(
 }
 
 /** The manifest and the graph are made together; this finds files that were mixed. */
-function checkNames(session: InferenceSession, signature: Signature): void {
-  const inputs = Object.values(signature.inputs).filter((i) => !i.optional || i.default)
+function checkNames(session: InferenceSession, signature: Signature, forCuts: ReadonlySet<string>): void {
+  const inputs = Object.values(signature.inputs).filter((i) => (!i.optional || i.default) && !forCuts.has(i.name))
   const missing = [
     ...inputs.filter((i) => !session.inputNames.includes(i.name)),
     ...Object.values(signature.outputs).filter((o) => !session.outputNames.includes(o.name)),

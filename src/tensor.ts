@@ -32,7 +32,10 @@ export type NumericArray =
   | BigUint64Array
 export type TensorData = NumericArray | string[]
 
-/** A dense row-major tensor. `data.length` is the product of `shape`; a scalar has shape []. */
+/**
+ * A dense row-major tensor. `data.length` is the product of `shape`; a scalar has shape [].
+ * Strings are text, or one character a byte where the spec of the tensor says `bytes`: see bytestring.ts.
+ */
 export interface Tensor {
   readonly dtype: DType
   readonly shape: readonly number[]

@@ -243,15 +243,28 @@ export class Builder {
     return this.nodes.findLast((n) => n.outputs.includes(v.name)) ?? this.parent?.producer(v)
   }
 
+  /** The constant behind the name of a node's input. */
+  constantNamed(name: string): Tensor | undefined {
+    return this.shared.initializers.get(name)
+  }
+
   /** A dimension as int64 vector of length 1: a number, or an unknown one read off any value at hand that has it. */
   dimValue(d: Dim): Value | undefined {
     if (typeof d === 'number') return this.ints([d])
-    for (const v of this.info.values()) {
-      const axis = v.sequence ? undefined : v.shape?.indexOf(d)
-      if (axis !== undefined && axis >= 0)
-        return this.op('Shape', [{ kind: 'tensor', ...v }], { start: axis, end: axis + 1 })
-    }
-    return this.parent?.dimValue(d)
+    const found = this.holder(d)
+    if (!found) return undefined
+    const axis = found.shape!.indexOf(d)
+    return this.op('Shape', [{ kind: 'tensor', ...found }], { start: axis, end: axis + 1 })
+  }
+
+  /** Is a dimension a number, or one that a value at hand has? */
+  sees(d: Dim): boolean {
+    return typeof d === 'number' || this.holder(d) !== undefined
+  }
+
+  private holder(d: Dim): ValueInfo | undefined {
+    for (const v of this.info.values()) if (!v.sequence && v.shape?.includes(d)) return v
+    return this.parent?.holder(d)
   }
 
   /** A value that is an output of this graph: constants, inputs and outer values pass through Identity, as ONNX demands. */

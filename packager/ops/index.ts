@@ -1,18 +1,34 @@
 import { ARRAY } from './array.ts'
+import { CONV } from './conv.ts'
 import { CORE } from './core.ts'
+import { FUSED } from './fused.ts'
 import { MATH } from './math.ts'
 import { MATMUL } from './matmul.ts'
 import { NN } from './nn.ts'
+import { NORM } from './norm.ts'
 import type { OpTable } from './op.ts'
+import { PARSE } from './parse.ts'
+import { POOL } from './pool.ts'
 import { REDUCE } from './reduce.ts'
 import { SLICE } from './slice.ts'
 import { TABLES } from './tables.ts'
 
 /** One file per family; a test checks that no op has two rows. */
-export const FAMILIES = { CORE, MATH, REDUCE, MATMUL, ARRAY, SLICE, NN, TABLES } as const satisfies Record<
-  string,
-  OpTable
->
+export const FAMILIES = {
+  CORE,
+  MATH,
+  REDUCE,
+  MATMUL,
+  ARRAY,
+  SLICE,
+  NN,
+  CONV,
+  POOL,
+  NORM,
+  FUSED,
+  TABLES,
+  PARSE,
+} as const satisfies Record<string, OpTable>
 
 /** The op table: every TensorFlow op that can be imported. */
 export const OPS: OpTable = Object.freeze(Object.assign(Object.create(null), ...Object.values(FAMILIES)))
