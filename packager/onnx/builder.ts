@@ -341,7 +341,7 @@ export class Builder {
 
   /** The size of one dimension as an int64 vector of length 1. */
   dim(v: Value, axis: number): Value {
-    return this.slice(this.shapeOf(v), [axis], [axis + 1], [0])
+    return this.slice(this.shapeOf(v), [axis], [axis === -1 ? 2 ** 31 - 1 : axis + 1], [0])
   }
 
   /** The rank, or the error that says this node needs it. */
