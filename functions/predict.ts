@@ -4,8 +4,6 @@ import { answer } from '../src/http/lambda.ts'
 
 /** Settles when the function is ready to answer: whoever can await it during Lambda's init phase should. */
 export const ready = boot()
-// the handler awaits it as well and reports there
-ready.catch(() => undefined)
 
 export async function handler(event: unknown, context: Context) {
   const app = await ready

@@ -1,6 +1,7 @@
+import type { AppError } from './errors.ts'
 import { type App, createApp } from './http/app.ts'
 import { logged, toAppError, writeLine } from './log.ts'
-import { openStore } from './models.ts'
+import { type ModelStore, openStore, type StoreOptions } from './models.ts'
 import { threadsFor } from './session.ts'
 
 /** Everything the environment decides. */
@@ -29,21 +30,39 @@ export function silenceTelemetry(): void {
 }
 
 /**
- * What Lambda's init phase is for: manifests read, the default model's hooks constructed and its graph loaded. A model that
- * fails here fails its requests too, each with an answer and another attempt, and does not take the others with it.
+ * What Lambda's init phase is for: manifests read, the default model's hooks constructed and its graph loaded. Never rejects:
+ * what fails here fails the requests that need it, each with an answer and a line in the log.
  */
 export async function boot(settings: Settings = readSettings()): Promise<App> {
   silenceTelemetry()
   const { opt, taskRoot, memoryMb, defaultModel } = settings
-  const store = openStore({ roots: [opt, taskRoot], defaultModel, threads: threadsFor(memoryMb) })
+  const store = openLayers({ roots: [opt, taskRoot], defaultModel, threads: threadsFor(memoryMb) })
   const names = new Set(store.models.map((m) => m.manifest.model))
   if (names.size === 1 || defaultModel !== undefined) {
     try {
       const model = store.get()
       await Promise.all([model.session(), model.service()])
     } catch (e) {
-      writeLine({ level: 'error', message: 'The default model cannot be loaded', error: logged(toAppError(e)) })
+      report('The default model cannot be loaded', toAppError(e))
     }
   }
   return createApp(store)
+}
+
+/** Layers do not change while the process lives, so a store that cannot be opened stays so. */
+function openLayers(options: StoreOptions): ModelStore {
+  try {
+    return openStore(options)
+  } catch (e) {
+    const error = toAppError(e)
+    report('The models cannot be read', error)
+    const get = () => {
+      throw error
+    }
+    return { models: [], get }
+  }
+}
+
+function report(message: string, error: AppError): void {
+  writeLine({ level: 'error', message, error: logged(error) })
 }

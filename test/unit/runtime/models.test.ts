@@ -100,3 +100,17 @@ test('a default model that fails at boot is said in the log, and does not end th
     ['LOAD_FAILED', 'LOAD_FAILED'],
   )
 })
+
+test('a manifest that cannot be read is said in the log and in every answer', () => {
+  const dir = root({})
+  writeFileSync(join(dir, 'models', 'digits', '1', 'manifest.json'), '{')
+  const { status, lines } = booted(dir)
+  assert.equal(status, 500)
+  assert.deepEqual(
+    lines.slice(0, 2).map((line) => [line.message, line.error!.code]),
+    [
+      ['The models cannot be read', 'LOAD_FAILED'],
+      ['The model cannot be loaded', 'LOAD_FAILED'],
+    ],
+  )
+})
