@@ -4,6 +4,7 @@ import { createPool, openCuts } from './cuts.ts'
 import { AppError } from './errors.ts'
 import { checkFeeds } from './feeds.ts'
 import type { SessionSpec, Signature, TensorSpec } from './manifest.ts'
+import { memo } from './memo.ts'
 import { nearest } from './nearest.ts'
 import { toTensor } from './nested.ts'
 import { DTYPES, sizeOf, type Tensor, type TensorData } from './tensor.ts'
@@ -23,12 +24,28 @@ type Ort = typeof import('onnxruntime-node')
  * The only place that loads onnxruntime, on first use. ORT_DISABLE_TELEMETRY has to be in the environment by then:
  * from 1.29 on it otherwise looks up a host, reads /etc/machine-id and writes to $HOME and /tmp.
  */
-async function loadOrt(): Promise<Ort> {
+const loadOrt = memo(async (): Promise<Ort> => {
   const loaded: Ort & { default?: Ort } = await import('onnxruntime-node')
   const ort = loaded.default ?? loaded
   // warnings of arm64's cpuinfo, and native errors that quote indices; ours say it better
   ort.env.logLevel = 'error'
+  keepHalfBits(ort)
   return ort
+})
+
+/**
+ * Where Node has a Float16Array (24 and later), onnxruntime-common stores float16 in one, and the native binding cannot read it
+ * ("not enough space: expected 4, got 0", 1.30.0). It looks for the class once, at the first tensor: so that is made without it.
+ */
+function keepHalfBits(ort: Ort): void {
+  const half = Object.getOwnPropertyDescriptor(globalThis, 'Float16Array')
+  if (!half) return
+  Reflect.deleteProperty(globalThis, 'Float16Array')
+  try {
+    new ort.Tensor('bool', Uint8Array.of(1), [1])
+  } finally {
+    Object.defineProperty(globalThis, 'Float16Array', half)
+  }
 }
 
 /** One thread up to two vCPUs (1,769 MB each): spinning threads double latency under a CPU quota. */
@@ -155,10 +172,7 @@ function toOrt(ort: Ort, t: Tensor): OrtTensor {
 }
 
 function fromOrt(t: OrtTensor, spec: TensorSpec): Tensor {
-  const raw = t.data as TensorData
-  // a Node with Float16Array gets one; tensors keep the bits
-  const data =
-    spec.dtype === 'float16' && ArrayBuffer.isView(raw) ? new Uint16Array(raw.buffer, raw.byteOffset, raw.length) : raw
+  const data = t.data as TensorData
   if (data.length !== sizeOf(t.dims) || !(data instanceof DTYPES[spec.dtype].array))
     throw new AppError('RUN_FAILED', { where: spec.name, expected: spec.dtype, got: t.type })
   return { dtype: spec.dtype, shape: t.dims, data }
