@@ -12,7 +12,11 @@ export interface FunctionBundle {
 }
 
 /** What must not be on a function's path: the SDK costs more than loading a small model (30 to 70 ms of a cold start). */
-const KEPT_OUT = [/node_modules[\\/]@aws-sdk[\\/]/, /node_modules[\\/]@smithy[\\/]/, /^packager[\\/]/] as const
+const KEPT_OUT = [
+  /node_modules[\\/]@aws-sdk[\\/]/,
+  /node_modules[\\/]@smithy[\\/]/,
+  /^packager[\\/](?!bundle[\\/]onnxruntime\.ts$)/,
+] as const
 
 /**
  * CommonJS, because an ES module entry costs 1.5 to 2 ms more. A dynamic import stays lazy: it becomes a `require` when it is
@@ -31,8 +35,6 @@ export async function bundleFunction(name: string, entry: string, outdir: string
     supported: { 'dynamic-import': false },
     mainFields: ['module', 'main'],
     minify: true,
-    // names in stack traces are worth their 4 %
-    keepNames: true,
     legalComments: 'none',
     plugins: [natives],
     metafile: true,

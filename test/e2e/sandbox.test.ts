@@ -13,10 +13,12 @@ import { type Arch, loadDefinition, NATIVE_LAYERS } from '../../packager/layers/
 import { layerSources } from '../../packager/layers/fetch.ts'
 import { filesBelow } from '../../packager/layers/files.ts'
 import { writeZip } from '../../packager/layers/zip.ts'
+import { writeModel } from '../../packager/onnx/write.ts'
 import { defaultCache, projectRoot } from '../../packager/root.ts'
 import { KINDS } from '../../packager/sandbox/box.ts'
 import { Sandbox, type SandboxOptions } from '../../packager/sandbox/sandbox.ts'
 import { isAppError } from '../../src/errors.ts'
+import { CARRIED, runAll } from '../fixtures/sandbox/dtypes.ts'
 
 const fixtures = join(projectRoot(), 'test', 'fixtures', 'sandbox')
 const work = mkdtempSync(join(tmpdir(), 'modelayer-sandbox-'))
@@ -38,6 +40,8 @@ async function withSandbox<T>(o: Partial<SandboxOptions>, use: (s: Sandbox) => P
     await sandbox.close()
   }
 }
+
+process.env.ORT_DISABLE_TELEMETRY = '1'
 
 /** What this machine can do; the tests below ask for no more and say so. */
 const best = await withSandbox({}, async ({ kind, limits }) => ({ kind, limits }))
@@ -227,9 +231,7 @@ test('ES modules, callbacks and streamed answers', async () => {
   })
 })
 
-test('native code of both layers loads from /opt, and from nowhere else', async () => {
-  const folder = join(work, 'natives')
-  await bundleFunction('predict', join(fixtures, 'natives.ts'), folder)
+async function nativeLayers(): Promise<string[]> {
   const layers: string[] = []
   for (const name of NATIVE_LAYERS) {
     const sources = await layerSources(loadDefinition(name).files[arch], arch, defaultCache())
@@ -241,10 +243,16 @@ test('native code of both layers loads from /opt, and from nowhere else', async 
     )
     layers.push(out)
   }
+  return layers
+}
+
+test('native code of both layers loads from /opt, and from nowhere else', async () => {
+  const folder = join(work, 'natives')
+  await bundleFunction('predict', join(fixtures, 'natives.ts'), folder)
+  const layers = await nativeLayers()
   const png = readFileSync(join(projectRoot(), 'examples', 'mnist', 'digits', '7.png')).toString('base64')
   await withSandbox({ layers, function: folder, handler: 'predict.handler' }, async (sandbox) => {
-    const { response } = await sandbox.invoke({})
-    assert.match((response as { onnxruntime: string }).onnxruntime, /^1\./)
+    assert.deepEqual((await sandbox.invoke({})).response, { loaded: 'warning' })
     const image = await sandbox.invoke({ png })
     assert.equal((image.response as { width: number }).width, 28)
   })
@@ -254,6 +262,33 @@ test('native code of both layers loads from /opt, and from nowhere else', async 
   })
   await withSandbox({ function: folder, handler: 'predict.handler' }, async (sandbox) => {
     assert.equal(sandbox.init.error?.errorType, 'Runtime.ImportModuleError')
+  })
+})
+
+test('the bundled onnxruntime gives what the package gives, for every dtype and error', async () => {
+  const folder = join(work, 'dtypes')
+  mkdirSync(folder)
+  for (const dtype of CARRIED) {
+    const info = { dtype, shape: ['n', 2] }
+    const node = { type: 'Identity', domain: '', name: 'id', inputs: ['x'], outputs: ['y'], attrs: {} }
+    const [inputs, outputs] = [[{ ...info, name: 'x' }], [{ ...info, name: 'y' }]]
+    const graph = { name: 'g', nodes: [node], inputs, outputs, initializers: new Map(), info: new Map() }
+    writeModel(join(folder, `${dtype}.onnx`), graph, '0')
+  }
+  writeFileSync(join(folder, 'damaged.onnx'), 'no model')
+  await bundleFunction('predict', join(fixtures, 'dtypes.ts'), folder)
+  const expected = await runAll(folder)
+  assert.deepEqual(expected.string, {
+    dtype: 'string',
+    shape: [2, 2],
+    kind: 'Array',
+    data: ['', 'a', 'é', '日本'],
+  })
+  assert.equal(expected.damaged, 'LOAD_FAILED')
+  const layers = await nativeLayers()
+  await withSandbox({ layers, function: folder, handler: 'predict.handler' }, async (sandbox) => {
+    const dir = boxed ? '/var/task' : folder
+    assert.deepEqual((await sandbox.invoke({ dir })).response, JSON.parse(JSON.stringify(expected)))
   })
 })
 
