@@ -350,7 +350,7 @@ export function refuse(problems: readonly Problem[]): void {
     return `${op} × ${list.length} (${names.join(', ')}${more}): ${list[0]!.why}`
   })
   throw new AppError('UNSUPPORTED_OPS', {
-    got: `\n  ${lines.join('\n  ')}\n`,
+    got: `\n  ${lines.join('\n  ')}`,
     fix: 'Replace these operators in the model, or compute them in _preprocess or _postprocess and name an inner tensor with --output.',
     data: {
       ops: [...byOp].map(([op, list]) => ({

@@ -1,5 +1,5 @@
 import { copyFileSync, rmSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { AppError } from '../src/errors.ts'
 import type { TensorSpec } from '../src/manifest.ts'
 import { sizeOf } from '../src/tensor.ts'
@@ -7,9 +7,9 @@ import type { Reporter } from './cli/reporter.ts'
 import { importSource, weightBytes } from './import.ts'
 import { countNodes, type PassReport } from './normalise/index.ts'
 import { isStatic, type OnnxGraph } from './onnx/value.ts'
-import { writeModel } from './onnx/write.ts'
+import { referenceTo, writeModel } from './onnx/write.ts'
 import { isFolder } from './package/folder.ts'
-import { defaultSignature } from './stage.ts'
+import { defaultSignature } from './signatures.ts'
 import { version } from './version.ts'
 
 export interface ImportOptions {
@@ -73,14 +73,16 @@ export async function importToFile(
     }
   }
   if (file) {
-    await io.step('Write', () => {
-      try {
-        writeModel(file, imported.graph, version())
-      } catch (cause) {
-        rmSync(file, { force: true })
-        throw cause
-      }
-    })
+    try {
+      await io.step('Write', () => writeModel(file, imported.graph, version()))
+      await io.step('Load it once', async () => {
+        const { check } = await import('./optimise.ts')
+        await check(referenceTo(file, imported.graph, version()), dirname(resolve(file)))
+      })
+    } catch (cause) {
+      rmSync(file, { force: true })
+      throw cause
+    }
   }
   const { graph, passes } = imported
   return { ...base, ...measure(graph), passes, bytes: file ? statSync(file).size : 0 }

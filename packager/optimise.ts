@@ -80,25 +80,35 @@ export async function optimise(source: string, target: string, weights: WeightsF
   const scratch = mkdtempSync(join(tmpdir(), 'modelayer-'))
   const file = join(scratch, 'optimised.onnx')
   try {
-    const session = await InferenceSession.create(source, {
-      graphOptimizationLevel: 'extended',
-      optimizedModelFilePath: file,
-      intraOpNumThreads: 1,
-      interOpNumThreads: 1,
-      logSeverityLevel: 4,
-    }).catch((cause: unknown) => {
-      throw new AppError('LOAD_FAILED', {
-        where: source,
-        expected: 'a graph that onnxruntime accepts',
-        got: cause instanceof Error ? cause.message : String(cause),
-        cause,
-      })
-    })
-    await session.release()
+    await load(source, { graphOptimizationLevel: 'extended', optimizedModelFilePath: file })
     return rewrite(readFileSync(file), target, weights)
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
+}
+
+/**
+ * Loads a graph that was just written, so that nothing is called imported which onnxruntime refuses.
+ * @param folder where the weights lie that the graph points to
+ */
+export async function check(graph: Uint8Array, folder: string): Promise<void> {
+  silenceTelemetry()
+  const session = { disable_prepacking: '1', model_external_initializers_file_folder_path: folder }
+  await load(graph, { graphOptimizationLevel: 'disabled', extra: { session } })
+}
+
+async function load(model: string | Uint8Array, options: InferenceSession.SessionOptions): Promise<void> {
+  const all = { ...options, intraOpNumThreads: 1, interOpNumThreads: 1, logSeverityLevel: 4 } as const
+  const create = typeof model === 'string' ? InferenceSession.create(model, all) : InferenceSession.create(model, all)
+  const session = await create.catch((cause: unknown) => {
+    throw new AppError('LOAD_FAILED', {
+      where: typeof model === 'string' ? model : 'the imported graph',
+      expected: 'a graph that onnxruntime accepts',
+      got: cause instanceof Error ? cause.message : String(cause),
+      cause,
+    })
+  })
+  await session.release()
 }
 
 function rewrite(bytes: Uint8Array, target: string, weights: WeightsFile): Optimised {

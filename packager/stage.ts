@@ -12,6 +12,7 @@ import { countNodes } from './normalise/index.ts'
 import { writeModel } from './onnx/write.ts'
 import { optimise, WeightsFile } from './optimise.ts'
 import type { ModelPackage } from './package/open.ts'
+import { defaultSignature } from './signatures.ts'
 import { version } from './version.ts'
 
 export interface Staged {
@@ -98,11 +99,6 @@ async function importAll(
   const nodes = [...out.values()].reduce((n, i) => n + (i.kind === 'graph' ? countNodes(i.graph) : 0), 0)
   progress(`${[...out.keys()].join(', ')}${nodes ? `; ${nodes} ONNX nodes` : ''}`)
   return out
-}
-
-/** What a request means that names no signature: the only one, else `serving_default`, else the first by name. */
-export function defaultSignature(names: readonly string[]): string {
-  return names.length > 1 && names.includes('serving_default') ? 'serving_default' : [...names].sort()[0]!
 }
 
 /** Signature names are free text; file names are not. */

@@ -104,7 +104,9 @@ export function describe(code: ErrorCode, d: ErrorDetails): string {
         : d.got
           ? `${at}: ${d.got}`
           : at
-  return `${ERRORS[code].text}${what}.${d.fix ? ` ${d.fix}` : ''}`
+  // a list of findings ends with its own line
+  const end = what.includes('\n') ? '\n' : ' '
+  return `${ERRORS[code].text}${what}.${d.fix ? `${end}${d.fix}` : ''}`
 }
 
 /**

@@ -1,4 +1,5 @@
 import { closeSync, openSync, writevSync } from 'node:fs'
+import { basename } from 'node:path'
 import protobuf from 'protobufjs'
 import { bytesOf, type Tensor } from '../../src/tensor.ts'
 import { ONNX_DTYPES } from '../formats/proto/onnx.ts'
@@ -10,6 +11,8 @@ import { isGraph, type OnnxAttr, type OnnxGraph, type OnnxNode, type ValueInfo }
 const IR_VERSION = 9
 /** LabelEncoder with lists of every kind came with version 2. */
 const DOMAIN_VERSION: Readonly<Record<string, number>> = { 'ai.onnx.ml': 3 }
+/** TensorProto.DataLocation */
+const EXTERNAL = 1
 const ATTR = { FLOAT: 1, INT: 2, STRING: 3, TENSOR: 4, GRAPH: 5, FLOATS: 6, INTS: 7, STRINGS: 8 } as const
 
 /** Attributes that are floats by the operators' definitions; every other number is an integer. */
@@ -43,17 +46,21 @@ const FLOATS = new Set([
   'scales',
 ])
 
-/** The file as pieces in order; weights are the tensors' own memory, so that writing never holds a second copy of them. */
-export function encodeModel(
-  graph: OnnxGraph,
-  producerVersion: string,
-  metadata: Readonly<Record<string, string>> = {},
-): Uint8Array[] {
+/** Where a weight lies outside the graph file; undefined keeps it inside. */
+type Place = (name: string, bytes: Uint8Array) => { readonly location: string; readonly offset: number } | undefined
+
+interface Encoded {
+  /** the file in order; weights are the tensors' own memory, so that writing never holds a second copy of them */
+  readonly pieces: readonly Uint8Array[]
+  /** where each weight starts in the file */
+  readonly offsets: ReadonlyMap<string, number>
+}
+
+export function encodeModel(graph: OnnxGraph, producerVersion: string, place: Place = () => undefined): Encoded {
   const domains = new Set<string>()
   const head = encode('onnx.GraphProto', graphProto(graph, domains))
-  const weights: Uint8Array[] = []
-  for (const [name, t] of graph.initializers) weights.push(...initializer(name, t))
-  const size = head.length + weights.reduce((n, b) => n + b.length, 0)
+  const weights = [...graph.initializers].map(([name, t]) => ({ name, pieces: initializer(name, t, place) }))
+  const size = head.length + weights.reduce((n, w) => n + length(w.pieces), 0)
   const model = encode('onnx.ModelProto', {
     ir_version: IR_VERSION,
     producer_name: 'modelayer',
@@ -62,23 +69,40 @@ export function encodeModel(
       { domain: '', version: OPSET },
       ...[...domains].filter((d) => d !== '').map((domain) => ({ domain, version: DOMAIN_VERSION[domain] ?? 1 })),
     ],
-    metadata_props: Object.entries(metadata).map(([key, value]) => ({ key, value })),
   })
-  return [model, field(7, size), head, ...weights]
+  const start = [model, field(7, size), head]
+  const offsets = new Map<string, number>()
+  let at = length(start)
+  for (const { name, pieces } of weights) {
+    at += length(pieces)
+    offsets.set(name, at - pieces.at(-1)!.length)
+  }
+  return { pieces: [...start, ...weights.flatMap((w) => w.pieces)], offsets }
 }
 
-export function writeModel(
-  file: string,
-  graph: OnnxGraph,
-  producerVersion: string,
-  metadata?: Readonly<Record<string, string>>,
-): void {
+const length = (pieces: readonly Uint8Array[]): number => pieces.reduce((n, p) => n + p.length, 0)
+
+export function writeModel(file: string, graph: OnnxGraph, producerVersion: string): void {
   const fd = openSync(file, 'w')
   try {
-    writeAll(fd, encodeModel(graph, producerVersion, metadata))
+    writeAll(fd, encodeModel(graph, producerVersion).pieces)
   } finally {
     closeSync(fd)
   }
+}
+
+/** Weights up to here are copied into a reference; larger ones are pointed to. */
+const POINT_FROM = 1024
+
+/**
+ * A second graph over the weights of a file that {@link writeModel} wrote: loading it maps the file instead of reading it,
+ * so that checking a large model costs no memory.
+ */
+export function referenceTo(file: string, graph: OnnxGraph, producerVersion: string): Uint8Array {
+  const { offsets } = encodeModel(graph, producerVersion)
+  const place: Place = (name, bytes) =>
+    bytes.length < POINT_FROM ? undefined : { location: basename(file), offset: offsets.get(name)! }
+  return Buffer.concat(encodeModel(graph, producerVersion, place).pieces)
 }
 
 /** writev in groups the kernel takes (IOV_MAX is 1024), resumed where a write was short. */
@@ -102,7 +126,7 @@ function field(id: number, length: number): Uint8Array {
     .finish()
 }
 
-function initializer(name: string, t: Tensor): Uint8Array[] {
+function initializer(name: string, t: Tensor, place: Place): Uint8Array[] {
   const head = { name, dims: [...t.shape], data_type: ONNX_DTYPES[t.dtype] }
   if (t.dtype === 'string') {
     const proto = encode('onnx.TensorProto', {
@@ -111,8 +135,15 @@ function initializer(name: string, t: Tensor): Uint8Array[] {
     })
     return [field(5, proto.length), proto]
   }
-  const proto = encode('onnx.TensorProto', head)
   const raw = bytesOf(t)
+  const outside = place(name, raw)
+  if (outside) {
+    const entries = { location: outside.location, offset: outside.offset, length: raw.length }
+    const external_data = Object.entries(entries).map(([key, value]) => ({ key, value: String(value) }))
+    const proto = encode('onnx.TensorProto', { ...head, data_location: EXTERNAL, external_data })
+    return [field(5, proto.length), proto]
+  }
+  const proto = encode('onnx.TensorProto', head)
   const tag = field(9, raw.length)
   return [field(5, proto.length + tag.length + raw.length), proto, tag, raw]
 }

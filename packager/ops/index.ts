@@ -1,4 +1,5 @@
 import { ARRAY } from './array.ts'
+import { CONTROL } from './control.ts'
 import { CONV } from './conv.ts'
 import { CORE } from './core.ts'
 import { FUSED } from './fused.ts'
@@ -12,6 +13,8 @@ import { POOL } from './pool.ts'
 import { REDUCE } from './reduce.ts'
 import { SLICE } from './slice.ts'
 import { TABLES } from './tables.ts'
+import { TENSOR_ARRAY } from './tensorarray.ts'
+import { TENSOR_LIST } from './tensorlist.ts'
 
 /** One file per family; a test checks that no op has two rows. */
 export const FAMILIES = {
@@ -27,6 +30,9 @@ export const FAMILIES = {
   NORM,
   FUSED,
   TABLES,
+  CONTROL,
+  TENSOR_LIST,
+  TENSOR_ARRAY,
   PARSE,
 } as const satisfies Record<string, OpTable>
 
@@ -36,7 +42,7 @@ export const OPS: OpTable = Object.freeze(Object.assign(Object.create(null), ...
 /** What to say of an op without a row: the closest one by name. */
 export function nearestOp(name: string): string {
   let best = ''
-  let least = Math.max(3, Math.floor(name.length / 2))
+  let least = Math.max(2, Math.floor(name.length / 3))
   for (const known of Object.keys(OPS)) {
     const d = distance(name.toLowerCase(), known.toLowerCase(), least)
     if (d < least) [best, least] = [known, d]
