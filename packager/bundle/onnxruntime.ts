@@ -9,7 +9,7 @@ import type { InferenceSession as Public, Tensor as PublicTensor } from 'onnxrun
 
 type Dims = readonly number[]
 
-/** What the binding reads from feeds and makes for outputs. */
+/** What the binding reads from feeds and makes for outputs: float16 in a Uint16Array, since it cannot read Node 24's Float16Array. */
 class Tensor {
   readonly type: string
   readonly dims: Dims
@@ -19,17 +19,9 @@ class Tensor {
     const size = dims.reduce((n, d) => n * d, 1)
     if (size !== data.length) throw new Error(`Tensor's size(${size}) does not match data length(${data.length}).`)
     this.type = type
-    this.data = type === 'float16' ? half(data) : data
+    this.data = data
     this.dims = dims
   }
-}
-
-/** Where JavaScript has Float16Array the binding wants one for float16; our tensors keep the bits in a Uint16Array. */
-function half(data: unknown): unknown {
-  const { Float16Array } = globalThis as { Float16Array?: new (b: ArrayBufferLike, at: number, n: number) => unknown }
-  return Float16Array && data instanceof Uint16Array
-    ? new Float16Array(data.buffer, data.byteOffset, data.length)
-    : data
 }
 
 interface NativeSession {
