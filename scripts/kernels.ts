@@ -139,7 +139,7 @@ async function runs(type: string, probe: Probe, dtype: DType): Promise<boolean> 
       (name, i) => ({ name: i === 0 ? first : name, dtype: i === 0 ? out : 'int64', shape: undefined }) as const,
     )
     try {
-      const session = await ort.InferenceSession.create(Buffer.concat(encodeModel(b.finish('g', outs), '0')), {
+      const session = await ort.InferenceSession.create(Buffer.concat(encodeModel(b.finish('g', outs), '0').pieces), {
         logSeverityLevel: 4,
       })
       await session.release()
