@@ -19,7 +19,6 @@ export const ERRORS = {
   BAD_JSON: { fault: 'caller', status: 400, text: 'The body is not valid JSON' },
   BAD_MULTIPART: { fault: 'caller', status: 400, text: 'The multipart body cannot be read' },
   MISSING_FIELD: { fault: 'caller', status: 400, text: 'A required field is missing' },
-  UNKNOWN_FIELD: { fault: 'caller', status: 400, text: 'The request has a field the model does not take' },
   WRONG_DTYPE: { fault: 'caller', status: 400, text: 'A tensor has the wrong dtype' },
   WRONG_SHAPE: { fault: 'caller', status: 400, text: 'A tensor has the wrong shape' },
   MISSING_INPUT: { fault: 'caller', status: 400, text: 'The model needs an input that was not given' },

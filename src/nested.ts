@@ -5,6 +5,7 @@ import {
   type DType,
   isTensor,
   type NumericArray,
+  sizeOf,
   spell,
   type Tensor,
   type TensorData,
@@ -113,34 +114,43 @@ function convert(value: NumericArray, shape: readonly number[], dtype: DType, wh
 }
 
 function fill(value: unknown, shape: readonly number[], dtype: DType, where: string, expected: string): Tensor {
-  const data = allocate(
-    dtype,
-    shape.reduce((n, d) => n * d, 1),
-  )
+  // where in `value` we are; indices become text only for an error
+  const index: number[] = []
+  const here = () => where + index.map((i) => `[${i}]`).join('')
+  const rank = shape.length
+
+  // All lengths before the first byte: a few megabytes of JSON whose first rows are long would claim terabytes.
+  const check = (v: unknown, depth: number): void => {
+    const n = shape[depth]!
+    if (!isList(v) || v.length !== n) throw ragged(here(), `${n} elements`, isList(v) ? `${v.length}` : kindOf(v))
+    if (depth === rank - 1) return
+    for (let i = 0; i < n; i++) {
+      index[depth] = i
+      check(v[i], depth + 1)
+    }
+    index.length = depth
+  }
+  if (rank > 0) check(value, 0)
+
+  const data = allocate(dtype, sizeOf(shape))
   const element = ELEMENTS[dtype]
   let at = 0
-  const level = (v: unknown, depth: number, index: string): void => {
-    const n = shape[depth]
-    if (n === undefined) {
-      const x = element(v)
-      if (x === undefined)
-        throw isList(v)
-          ? ragged(where + index, 'one element', kindOf(v))
-          : wrongDtype(where + index, expected, kindOf(v))
-      data[at++] = x
-      return
-    }
-    if (!isList(v) || v.length !== n)
-      throw ragged(where + index, `${n} elements`, isList(v) ? `${v.length}` : kindOf(v))
-    // the innermost level is where the time goes: its elements are only descended into to say what is wrong with them
-    const innermost = depth === shape.length - 1
-    for (let i = 0; i < n; i++) {
-      const x = innermost ? element(v[i]) : undefined
-      if (x === undefined) level(v[i], depth + 1, `${index}[${i}]`)
-      else data[at++] = x
-    }
+  const put = (v: unknown): void => {
+    const x = element(v)
+    if (x === undefined)
+      throw isList(v) ? ragged(here(), 'one element', kindOf(v)) : wrongDtype(here(), expected, kindOf(v))
+    data[at++] = x
   }
-  level(value, 0, '')
+  const level = (v: ArrayLike<unknown>, depth: number): void => {
+    for (let i = 0; i < v.length; i++) {
+      index[depth] = i
+      if (depth === rank - 1) put(v[i])
+      else level(v[i] as ArrayLike<unknown>, depth + 1)
+    }
+    index.length = depth
+  }
+  if (rank === 0) put(value)
+  else level(value as ArrayLike<unknown>, 0)
   return { dtype, shape, data: data as TensorData }
 }
 

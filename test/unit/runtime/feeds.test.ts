@@ -100,6 +100,15 @@ test('shapes: nested, scalar, flat typed arrays, rows of typed arrays, empty', (
   assert.equal(toTensor('a', data, 'float32', [2]).data, data)
 })
 
+test('a few megabytes of JSON cannot claim terabytes', () => {
+  const rows: number[][] = Array.from({ length: 500_000 }, () => [])
+  rows[0] = new Array(500_000).fill(0)
+  refused('WRONG_SHAPE', () => toTensor('a', rows, 'float32', [null, null]), 'a[1]', '500000 elements', '0')
+  let deep: unknown = 0
+  for (let i = 0; i < 30; i++) deep = [deep, 0]
+  refused('WRONG_SHAPE', () => toTensor('a', deep, 'float32', null))
+})
+
 test('feeds: dtypes, ranks, unknown and missing names, and no tensors at all', () => {
   const signature = {
     graph: '',
