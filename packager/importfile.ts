@@ -2,6 +2,7 @@ import { copyFileSync, rmSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { AppError } from '../src/errors.ts'
 import type { TensorSpec } from '../src/manifest.ts'
+import { defaultOf } from '../src/session.ts'
 import { sizeOf } from '../src/tensor.ts'
 import type { Reporter } from './cli/reporter.ts'
 import { importSource, weightBytes } from './import.ts'
@@ -72,20 +73,28 @@ export async function importToFile(
       bytes: file ? statSync(file).size : 0,
     }
   }
+  const graph = withDefaults(imported.graph, imported.signature.inputs)
   if (file) {
     try {
-      await io.step('Write', () => writeModel(file, imported.graph, version()))
+      await io.step('Write', () => writeModel(file, graph, version()))
       await io.step('Load it once', async () => {
         const { check } = await import('./optimise.ts')
-        await check(referenceTo(file, imported.graph, version()), dirname(resolve(file)))
+        await check(referenceTo(file, graph, version()), dirname(resolve(file)))
       })
     } catch (cause) {
       rmSync(file, { force: true })
       throw cause
     }
   }
-  const { graph, passes } = imported
-  return { ...base, ...measure(graph), passes, bytes: file ? statSync(file).size : 0 }
+  return { ...base, ...measure(graph), passes: imported.passes, bytes: file ? statSync(file).size : 0 }
+}
+
+/** In a file of its own an optional input carries its default as an initializer of the same name; in a package the manifest does. */
+function withDefaults(graph: OnnxGraph, inputs: Readonly<Record<string, TensorSpec>>): OnnxGraph {
+  const defaults = Object.entries(inputs).flatMap(([alias, i]) =>
+    i.default ? [[i.name, defaultOf(alias, i)] as const] : [],
+  )
+  return defaults.length === 0 ? graph : { ...graph, initializers: new Map([...graph.initializers, ...defaults]) }
 }
 
 function measure(graph: OnnxGraph) {

@@ -3,6 +3,7 @@
  * cases.json of real models), runs it and compares with TensorFlow's answers at the case's own tolerance. Exit code 1 when any fails.
  * Each batch runs in a child process, since a native crash takes its process along: the case is then counted as failed, the rest go on.
  */
+
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,7 +11,10 @@ import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { silenceTelemetry } from '../src/boot.ts'
 import { type Case, loadCases, runCase } from './cases.ts'
+
+silenceTelemetry()
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

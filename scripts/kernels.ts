@@ -1,5 +1,6 @@
 /**
- * `node --import tsx scripts/kernels.ts [OP…]`: asks the installed onnxruntime for which dtypes its CPU provider runs each ONNX operator, by loading
+ * `node --import { silenceTelemetry } from '../src/boot.ts'
+import tsx scripts/kernels.ts [OP…]`: asks the installed onnxruntime for which dtypes its CPU provider runs each ONNX operator, by loading
  * a graph of one node, and prints the rows of packager/onnx/kernels.ts.
  */
 import { createRequire } from 'node:module'
@@ -9,6 +10,8 @@ import { Builder } from '../packager/onnx/builder.ts'
 import type { Dim, OnnxAttr } from '../packager/onnx/value.ts'
 import { encodeModel } from '../packager/onnx/write.ts'
 import { DTYPES, type DType } from '../src/tensor.ts'
+
+silenceTelemetry()
 
 type Input = 'x' | 'bool' | 'i64' | 'shape' | 'axes' | 'square' | 'nchw' | 'scalar' | 'scalar64' | 'vector' | 'mask'
 interface Probe {

@@ -133,7 +133,8 @@ function fixedInput(alias: string): AppError {
   })
 }
 
-function defaultOf(alias: string, input: TensorSpec): Tensor {
+/** The value that stands in for an optional input. */
+export function defaultOf(alias: string, input: TensorSpec): Tensor {
   const { shape, values } = input.default!
   const exact = input.dtype === 'int64' || input.dtype === 'uint64' ? values.map((v) => BigInt(v)) : values
   const { data } = toTensor(`default of ${alias}`, exact, input.dtype, null)
