@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import { table } from '../packager/cli/table.ts'
 import type { Arch } from '../packager/layers/definition.ts'
 import { projectRoot } from '../packager/root.ts'
+import { httpEvent } from '../packager/sandbox/events.ts'
 import { Sandbox } from '../packager/sandbox/sandbox.ts'
+import { encodeRequest } from '../packager/verify/request.ts'
 import { type Contestant, contestants } from './cold/contestants.ts'
 
 const ROUNDS = 15
@@ -22,7 +24,9 @@ interface Sample {
 }
 
 const example = join(projectRoot(), 'examples', 'mnist')
-const event = multipart(readFileSync(join(example, 'digits', '7.png')))
+const event = httpEvent(
+  encodeRequest({ multipart: { images: { file: '7.png' } } }, (f) => readFileSync(join(example, 'digits', f))),
+)
 const all = await contestants(example, hostArch() as Arch)
 const samples = new Map<string, Sample[]>(all.map((c) => [c.name, []]))
 // the first round fills the page cache and the sandbox's folders
@@ -90,37 +94,4 @@ async function sample(c: Contestant): Promise<Sample> {
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[sorted.length >> 1]!
-}
-
-/** API Gateway's HTTP API (2.0) with a form of one file, as a browser or curl sends it. */
-function multipart(png: Buffer): object {
-  const boundary = '----cold'
-  const head = `--${boundary}\r\nContent-Disposition: form-data; name="images"; filename="7.png"\r\nContent-Type: image/png\r\n\r\n`
-  const body = Buffer.concat([Buffer.from(head), png, Buffer.from(`\r\n--${boundary}--\r\n`)])
-  const requestContext = {
-    accountId: '000000000000',
-    apiId: 'api',
-    domainName: 'api.example.com',
-    domainPrefix: 'api',
-    http: { method: 'POST', path: '/', protocol: 'HTTP/1.1', sourceIp: '192.0.2.1', userAgent: 'bench' },
-    requestId: 'id',
-    routeKey: '$default',
-    stage: '$default',
-    time: '20/Nov/2026:12:00:00 +0000',
-    timeEpoch: 1795176000000,
-  }
-  return {
-    version: '2.0',
-    routeKey: '$default',
-    rawPath: '/',
-    rawQueryString: '',
-    headers: {
-      'content-type': `multipart/form-data; boundary=${boundary}`,
-      'content-length': String(body.length),
-      host: 'api.example.com',
-    },
-    requestContext,
-    body: body.toString('base64'),
-    isBase64Encoded: true,
-  }
 }
