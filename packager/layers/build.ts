@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import type { Manifest } from '../../src/manifest.ts'
@@ -43,7 +44,7 @@ export async function buildLayers(o: BuildOptions): Promise<Built> {
   await rm(join(o.out, 'layers'), { recursive: true, force: true })
   await rm(join(o.out, 'functions'), { recursive: true, force: true })
   await mkdir(o.out, { recursive: true })
-  const work = join(cache, 'functions', `${process.pid}`)
+  const work = await mkdtemp(join(tmpdir(), 'modelayer-functions-'))
   try {
     const plans: Plan[] = []
     for (const name of NATIVE_LAYERS) {

@@ -99,10 +99,12 @@ async function install(spec: string, arch: Arch, dir: string): Promise<void> {
   await writeFile(join(dir, 'package.json'), '{"private":true}\n')
   const args = ['install', spec, '--no-save', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund']
   const platform = ['--force', '--os=linux', `--cpu=${arch}`, '--libc=glibc', '--loglevel=error']
+  // npm's own patience offline is more than a minute
+  const patience = ['--fetch-retries=1', '--fetch-retry-mintimeout=1000']
   // npm is a .cmd file on Windows, which only a shell starts; nothing here comes from outside this project
   const shell = process.platform === 'win32'
   try {
-    await promisify(execFile)('npm', [...args, ...platform], { cwd: dir, shell, timeout: 300_000 })
+    await promisify(execFile)('npm', [...args, ...platform, ...patience], { cwd: dir, shell, timeout: 300_000 })
   } catch (e) {
     const { stderr, code } = e as { stderr?: string; code?: string }
     const line = stderr?.split('\n').find((l) => /npm (error|ERR!)/.test(l))

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
 import { copyFile, mkdir, open, rename, rm, stat } from 'node:fs/promises'
@@ -53,7 +53,7 @@ export async function writeZip(
     if (!(await exists(kept))) {
       await mkdir(dirname(kept), { recursive: true })
       // written aside and renamed: an interrupted build leaves no half zip under a good name
-      const aside = `${kept}.${process.pid}`
+      const aside = `${kept}.${randomUUID()}`
       try {
         await deflateTo(sorted, unzipped, aside, options.progress)
         await rename(aside, kept)
