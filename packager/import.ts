@@ -12,7 +12,8 @@ import { Builder } from './onnx/builder.ts'
 import type { Dim, OnnxGraph, Value, ValueInfo } from './onnx/value.ts'
 import { constant } from './ops/core.ts'
 import type { Cut, Out } from './ops/op.ts'
-import { openSource, type ReadOptions } from './readers/index.ts'
+import { type ModelSource, openSource, type ReadOptions } from './readers/index.ts'
+import { structured } from './structure/index.ts'
 
 /** One signature as ONNX: inputs and outputs are named by the aliases that clients use. */
 export type Imported = ImportedGraph | ImportedFile
@@ -172,18 +173,42 @@ export interface Source {
   import(signature: string): Imported
 }
 
+/** What each kind of source offers, and how one entry of it becomes ONNX. */
+const KINDS = {
+  tensorflow: ({ model: read }: SourceOf<'tensorflow'>) => {
+    const model = { ...read, graph: structured(read.graph) }
+    return {
+      signatures: Object.keys(model.signatures),
+      import: (name: string): Imported => importSignature(model, name, model.signatures[name]!),
+    }
+  },
+  file: ({ path, signature }: SourceOf<'file'>) => ({
+    signatures: ['serving_default'],
+    import: (): Imported => ({ kind: 'file', path, signature }),
+  }),
+} satisfies { [K in ModelSource['kind']]: (source: SourceOf<K>) => Omit<Source, 'format'> }
+
+type SourceOf<K> = Extract<ModelSource, { kind: K }>
+
 /** @throws {AppError} MODEL_NOT_FOUND, MODEL_AMBIGUOUS, BAD_MODEL_FILE */
 export async function importSource(path: string, options: ReadOptions = {}): Promise<Source> {
   const { format, source } = await openSource(path, options)
-  const signatures = Object.keys(source.model.signatures)
-  const named = (name: string): TfSignature => {
-    if (Object.hasOwn(source.model.signatures, name)) return source.model.signatures[name]!
+  const offered = (KINDS[source.kind] as (s: ModelSource) => Omit<Source, 'format'>)(source)
+  const check = (name: string): void => {
+    if (offered.signatures.includes(name)) return
     throw new AppError('UNKNOWN_SIGNATURE', {
       where: basename(path),
-      expected: signatures.join(', ') || 'a model with signatures',
+      expected: offered.signatures.join(', ') || 'a model with signatures',
       got: `'${name}'`,
     })
   }
-  if (signatures.length === 0) named('serving_default')
-  return { format, signatures, import: (name) => importSignature(source.model, name, named(name)) }
+  if (offered.signatures.length === 0) check('serving_default')
+  return {
+    format,
+    signatures: offered.signatures,
+    import: (name) => {
+      check(name)
+      return offered.import(name)
+    },
+  }
 }

@@ -1,0 +1,37 @@
+import type { Ref, TfNode } from '../graph.ts'
+
+export type Nodes = Map<string, TfNode>
+
+/** TensorFlow 1's control flow: each op exists for values and, with Ref in front, for references to variables. */
+const kinds = (...names: string[]): ReadonlySet<string> => new Set(names.flatMap((n) => [n, `Ref${n}`]))
+export const ENTER = kinds('Enter')
+export const EXIT = kinds('Exit')
+export const MERGE = kinds('Merge')
+export const NEXT = kinds('NextIteration')
+export const SWITCH = kinds('Switch')
+export const PASS = kinds('Identity')
+
+const SECOND: ReadonlySet<string> = new Set(['output_true', 'value_index'])
+
+/** Which output a reference means; graphs count them, function bodies name them. */
+export function outputOf(r: Ref): number {
+  return r.arg === undefined ? r.index : SECOND.has(r.arg) ? 1 : r.index
+}
+
+export const keyOf = (r: Ref): string => `${r.node}:${r.arg ?? ''}:${r.index}`
+
+/** The reference behind Identity nodes. */
+export function rootOf(r: Ref, nodes: ReadonlyMap<string, TfNode>): Ref {
+  for (let at = r; ; ) {
+    const node = nodes.get(at.node)
+    if (!node || !PASS.has(node.op)) return at
+    at = node.inputs[0]!
+  }
+}
+
+/** A name nothing else has. Blanks keep it apart from TensorFlow's own names. */
+export function freeName(wanted: string, taken: { has(name: string): boolean }): string {
+  let name = wanted
+  for (let i = 1; taken.has(name); i++) name = `${wanted} ${i}`
+  return name
+}
