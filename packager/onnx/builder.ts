@@ -3,9 +3,10 @@ import { toBfloat, toHalf } from '../../src/half.ts'
 import { DTYPES, type DType, sizeOf, type Tensor, tensor } from '../../src/tensor.ts'
 import { ONNX_DTYPES } from '../formats/proto/onnx.ts'
 import { FOLD, FOLD_ANY_SIZE, FOLD_LIMIT } from './fold.ts'
-import { INFER, type Inferred, storageShape } from './infer.ts'
+import { INFER } from './infer.ts'
 import { detour } from './kernels.ts'
 import { partOf } from './partial.ts'
+import { type Inferred, storageShape } from './shapes.ts'
 import type { Dim, OnnxAttr, OnnxGraph, OnnxNode, Shape, Value, ValueDType, ValueInfo } from './value.ts'
 
 /** The one opset that everything is emitted in. 20: Gelu, DFT with an axis input, StringSplit, RegexFullMatch; every row of onnxruntime's fusions still applies. */

@@ -1,49 +1,24 @@
 import type { DType } from '../../src/tensor.ts'
 import { ONNX_FROM } from '../formats/proto/onnx.ts'
-import { constNumbers, type Dim, type OnnxAttr, type Shape, type Value, type ValueDType } from './value.ts'
-
-export interface Inferred {
-  readonly dtype: ValueDType
-  readonly shape: Shape | undefined
-  readonly sequence?: boolean
-}
-
-interface Names {
-  fresh(): string
-  freshShape(rank: number): string[]
-}
-
-type Attrs = Readonly<Record<string, OnnxAttr>>
-type Rule = (x: readonly Value[], attrs: Attrs, names: Names) => readonly Inferred[]
-
-/** The shape that ONNX stores: complex values have a trailing pair. */
-export function storageShape(dtype: ValueDType, shape: Shape | undefined): Shape | undefined {
-  return shape && (dtype === 'complex64' || dtype === 'complex128') ? [...shape, 2] : shape
-}
-
-/** NumPy broadcasting over known and unknown dimensions. */
-export function broadcast(shapes: readonly (Shape | undefined)[], names: Names): Shape | undefined {
-  let rank = 0
-  for (const s of shapes) {
-    if (!s) return undefined
-    rank = Math.max(rank, s.length)
-  }
-  return Array.from({ length: rank }, (_, i): Dim => {
-    const dims = new Set<Dim>()
-    for (const s of shapes) {
-      const d = s![i - rank + s!.length]
-      if (d !== undefined && d !== 1) dims.add(d)
-    }
-    if (dims.size === 0) return 1
-    const known = [...dims].find((d) => typeof d === 'number')
-    return known ?? (dims.size === 1 ? [...dims][0]! : names.fresh())
-  })
-}
-
-const num = (a: OnnxAttr | undefined, fallback: number): number => (typeof a === 'number' ? a : fallback)
-const list = (a: OnnxAttr | undefined): readonly number[] | undefined =>
-  Array.isArray(a) ? (a as readonly number[]) : undefined
-const norm = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis)
+import {
+  concat,
+  expand,
+  filledFromShape,
+  gather,
+  gatherNd,
+  oneHot,
+  pad,
+  reshape,
+  slice,
+  split,
+  squeeze,
+  tile,
+  topk,
+  unsqueeze,
+} from './inferlayout.ts'
+import { globalPool, pool, windows } from './inferwindows.ts'
+import { broadcast, list, norm, num, type Rule } from './shapes.ts'
+import { constNumbers, type Dim, type OnnxAttr } from './value.ts'
 
 const same: Rule = ([x]) => [{ dtype: x!.dtype, shape: x!.shape }]
 const elementwise: Rule = (x, _a, names) => [
@@ -85,56 +60,6 @@ const arg: Rule = ([x], attrs) => {
   return [{ dtype: 'int64', shape }]
 }
 
-/** Spatial output size: floor or ceil of (size + pads - effective kernel) / stride + 1. */
-function windowSize(
-  d: Dim,
-  kernel: number,
-  stride: number,
-  dilation: number,
-  pads: number,
-  auto: string,
-  ceil: boolean,
-  names: Names,
-): Dim {
-  if (auto === 'SAME_UPPER' || auto === 'SAME_LOWER')
-    return typeof d === 'number' ? Math.ceil(d / stride) : stride === 1 ? d : names.fresh()
-  if (typeof d !== 'number') return stride === 1 && (kernel - 1) * dilation === pads ? d : names.fresh()
-  const span = (kernel - 1) * dilation + 1
-  const steps = (d + pads - span) / stride
-  return Math.max(0, (ceil ? Math.ceil(steps) : Math.floor(steps)) + 1)
-}
-
-function windows(
-  x: Value,
-  channels: Dim,
-  kernel: readonly number[] | undefined,
-  attrs: Attrs,
-  names: Names,
-): Shape | undefined {
-  if (!x.shape) return undefined
-  const n = x.shape.length - 2
-  if (!kernel) return [x.shape[0]!, channels, ...names.freshShape(n)]
-  const strides = list(attrs.strides) ?? Array<number>(n).fill(1)
-  const dilations = list(attrs.dilations) ?? Array<number>(n).fill(1)
-  const pads = list(attrs.pads) ?? Array<number>(2 * n).fill(0)
-  const auto = typeof attrs.auto_pad === 'string' ? attrs.auto_pad : 'NOTSET'
-  const ceil = num(attrs.ceil_mode, 0) === 1
-  const spatial = Array.from({ length: n }, (_, i) =>
-    windowSize(x.shape![i + 2]!, kernel[i]!, strides[i]!, dilations[i]!, pads[i]! + pads[i + n]!, auto, ceil, names),
-  )
-  return [x.shape[0]!, channels, ...spatial]
-}
-
-const pool: Rule = ([x], attrs, names) => {
-  const shape = windows(x!, x!.shape?.[1] ?? names.fresh(), list(attrs.kernel_shape), attrs, names)
-  return [
-    { dtype: x!.dtype, shape },
-    { dtype: 'int64', shape },
-  ]
-}
-
-const globalPool: Rule = ([x]) => [{ dtype: x!.dtype, shape: x!.shape?.map((d, i) => (i < 2 ? d : 1)) }]
-
 const matmul: Rule = ([a, b], _attrs, names) => {
   if (!a!.shape || !b!.shape || a!.shape.length === 0 || b!.shape.length === 0)
     return [{ dtype: a!.dtype, shape: undefined }]
@@ -143,213 +68,6 @@ const matmul: Rule = ([a, b], _attrs, names) => {
   const right = y.length === 1 ? [] : [y.at(-1)!]
   const batch = broadcast([x.slice(0, -2), y.slice(0, -2)], names)!
   return [{ dtype: a!.dtype, shape: [...batch, ...left, ...right] }]
-}
-
-const reshape: Rule = ([x, target], _attrs, names) => {
-  const part = target!.part
-  if (!part) {
-    const n = target!.shape?.[0]
-    return [{ dtype: x!.dtype, shape: typeof n === 'number' ? names.freshShape(n) : undefined }]
-  }
-  const dims = part.map((d, i) => (d === 0 ? (x!.shape?.[i] ?? names.fresh()) : d))
-  const hole = dims.indexOf(-1)
-  if (hole >= 0)
-    dims[hole] =
-      restDim(
-        x!.shape,
-        dims.filter((_, i) => i !== hole),
-      ) ?? names.fresh()
-  return [{ dtype: x!.dtype, shape: dims }]
-}
-
-/** What -1 stands for: the quotient of the element counts, with equal unknown dimensions cancelled. */
-export function restDim(shape: Shape | undefined, others: readonly Dim[]): Dim | undefined {
-  if (!shape) return undefined
-  const from = [...shape]
-  for (const d of others.filter((o) => typeof o === 'string')) {
-    const i = from.indexOf(d)
-    if (i < 0) return undefined
-    from.splice(i, 1)
-  }
-  const symbols = from.filter((d) => typeof d === 'string')
-  const count = product(from)
-  const rest = product(others)
-  if (rest === 0) return undefined
-  if (symbols.length === 0) return count % rest === 0 ? count / rest : undefined
-  return symbols.length === 1 && count === rest ? symbols[0] : undefined
-}
-
-function product(dims: readonly Dim[]): number {
-  return dims.reduce<number>((n, d) => (typeof d === 'number' ? n * d : n), 1)
-}
-
-const gather: Rule = ([x, indices], attrs) => {
-  if (!x!.shape || !indices!.shape) return [{ dtype: x!.dtype, shape: undefined }]
-  const axis = norm(num(attrs.axis, 0), x!.shape.length)
-  return [{ dtype: x!.dtype, shape: [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)] }]
-}
-
-const slice: Rule = ([x, starts, ends, axesInput, stepsInput], _attrs, names) => {
-  if (!x!.shape) return [{ dtype: x!.dtype, shape: undefined }]
-  const [s, e] = [constNumbers(starts), constNumbers(ends)]
-  const axes = (axesInput ? constNumbers(axesInput) : s?.map((_, i) => i))?.map((a) => norm(a, x!.shape!.length))
-  const steps = stepsInput ? constNumbers(stepsInput) : axes?.map(() => 1)
-  if (!axes || !steps) return [{ dtype: x!.dtype, shape: names.freshShape(x!.shape.length) }]
-  const shape = [...x!.shape]
-  for (const [i, axis] of axes.entries()) {
-    const d = shape[axis]
-    if (d === undefined) continue
-    const [from, to, step] = [s?.[i], e?.[i], steps[i]!]
-    shape[axis] =
-      from === undefined || to === undefined ? names.fresh() : (sliceSize(d, from, to, step) ?? names.fresh())
-  }
-  return [{ dtype: x!.dtype, shape }]
-}
-
-function sliceSize(d: Dim, from: number, to: number, step: number): Dim | undefined {
-  if (typeof d !== 'number') {
-    if (from === 0 && step === 1 && to >= 2 ** 31 - 1) return d
-    return undefined
-  }
-  const clamp = (v: number, low: number, high: number) => Math.min(Math.max(v < 0 ? v + d : v, low), high)
-  return step > 0
-    ? Math.max(0, Math.ceil((clamp(to, 0, d) - clamp(from, 0, d)) / step))
-    : Math.max(0, Math.ceil((clamp(from, -1, d - 1) - clamp(to, -1, d - 1)) / -step))
-}
-
-const concat: Rule = (xs, attrs, names) => {
-  const known = xs.find((v) => v.shape)
-  if (!known) return [{ dtype: xs[0]!.dtype, shape: undefined }]
-  const rank = known.shape!.length
-  const axis = norm(num(attrs.axis, 0), rank)
-  const shape = known.shape!.map((_, i): Dim => {
-    const dims = xs.map((v) => v.shape?.[i])
-    if (i !== axis) return dims.find((d) => typeof d === 'number') ?? dims.find((d) => d !== undefined)!
-    return dims.every((d) => typeof d === 'number')
-      ? (dims as number[]).reduce((a, b) => a + b, 0)
-      : dims.length === 1
-        ? dims[0]!
-        : names.fresh()
-  })
-  return [{ dtype: xs[0]!.dtype, shape }]
-}
-
-const split: Rule = ([x, sizes], attrs, names) => {
-  const n = num(attrs.num_outputs, sizes?.shape && typeof sizes.shape[0] === 'number' ? sizes.shape[0] : 1)
-  const parts = sizes ? constNumbers(sizes) : undefined
-  const axis = x!.shape && norm(num(attrs.axis, 0), x!.shape.length)
-  return Array.from({ length: n }, (_, i) => ({
-    dtype: x!.dtype,
-    shape: x!.shape?.map((d, k): Dim => {
-      if (k !== axis) return d
-      if (parts) return parts[i]!
-      return typeof d === 'number' ? Math.max(0, Math.min(Math.ceil(d / n), d - i * Math.ceil(d / n))) : names.fresh()
-    }),
-  }))
-}
-
-const squeeze: Rule = ([x, axesInput], _attrs, _names) => {
-  const axes = axesInput ? constNumbers(axesInput) : undefined
-  if (!x!.shape || !axes) return [{ dtype: x!.dtype, shape: undefined }]
-  const gone = new Set(axes.map((a) => norm(a, x!.shape!.length)))
-  return [{ dtype: x!.dtype, shape: x!.shape.filter((_, i) => !gone.has(i)) }]
-}
-
-const unsqueeze: Rule = ([x, axesInput]) => {
-  const axes = constNumbers(axesInput)
-  if (!x!.shape || !axes) return [{ dtype: x!.dtype, shape: undefined }]
-  const rank = x!.shape.length + axes.length
-  const added = new Set(axes.map((a) => norm(a, rank)))
-  let i = 0
-  return [{ dtype: x!.dtype, shape: Array.from({ length: rank }, (_, k): Dim => (added.has(k) ? 1 : x!.shape![i++]!)) }]
-}
-
-const expand: Rule = ([x, target], _attrs, names) => {
-  if (target!.part) return [{ dtype: x!.dtype, shape: broadcast([x!.shape, target!.part], names) }]
-  const n = target!.shape?.[0]
-  return [
-    {
-      dtype: x!.dtype,
-      shape: typeof n === 'number' && x!.shape ? names.freshShape(Math.max(n, x!.shape.length)) : undefined,
-    },
-  ]
-}
-
-const tile: Rule = ([x, repeats], _attrs, names) => {
-  const r = repeats!.part
-  return [
-    {
-      dtype: x!.dtype,
-      shape: x!.shape?.map(
-        (d, i): Dim =>
-          r?.[i] === 1
-            ? d
-            : typeof d === 'number' && typeof r?.[i] === 'number'
-              ? d * (r[i] as number)
-              : d === 1 && r
-                ? r[i]!
-                : names.fresh(),
-      ),
-    },
-  ]
-}
-
-const pad: Rule = ([x, pads, , axesInput], _attrs, names) => {
-  const p = constNumbers(pads)
-  if (!x!.shape || axesInput) return [{ dtype: x!.dtype, shape: x!.shape && names.freshShape(x!.shape.length) }]
-  const n = x!.shape.length
-  return [
-    {
-      dtype: x!.dtype,
-      shape: x!.shape.map(
-        (d, i): Dim =>
-          !p
-            ? names.fresh()
-            : p[i]! + p[i + n]! === 0
-              ? d
-              : typeof d === 'number'
-                ? d + p[i]! + p[i + n]!
-                : names.fresh(),
-      ),
-    },
-  ]
-}
-
-const filledFromShape =
-  (dtype: (attrs: Attrs) => ValueDType): Rule =>
-  ([target], attrs, names) => {
-    const n = target!.shape?.[0]
-    return [{ dtype: dtype(attrs), shape: target!.part ?? (typeof n === 'number' ? names.freshShape(n) : undefined) }]
-  }
-
-const gatherNd: Rule = ([x, indices], attrs, names) => {
-  const last = indices!.shape?.at(-1)
-  if (!x!.shape || !indices!.shape || typeof last !== 'number') return [{ dtype: x!.dtype, shape: undefined }]
-  return [
-    {
-      dtype: x!.dtype,
-      shape: [...indices!.shape.slice(0, -1), ...x!.shape.slice(num(attrs.batch_dims, 0) + last)].map(
-        (d) => d ?? names.fresh(),
-      ),
-    },
-  ]
-}
-
-const topk: Rule = ([x, k], attrs, names) => {
-  const n = k!.part?.[0] ?? names.fresh()
-  const axis = x!.shape && norm(num(attrs.axis, -1), x!.shape.length)
-  const shape = x!.shape?.map((d, i) => (i === axis ? n : d))
-  return [
-    { dtype: x!.dtype, shape },
-    { dtype: 'int64', shape },
-  ]
-}
-
-const oneHot: Rule = ([indices, depth, values], attrs, names) => {
-  const n = depth!.part?.[0] ?? (depth!.data && Number(depth!.data.data[0])) ?? names.fresh()
-  if (!indices!.shape) return [{ dtype: values!.dtype, shape: undefined }]
-  const axis = norm(num(attrs.axis, -1), indices!.shape.length + 1)
-  return [{ dtype: values!.dtype, shape: [...indices!.shape.slice(0, axis), n, ...indices!.shape.slice(axis)] }]
 }
 
 const rows = (names: readonly string[], rule: Rule) => Object.fromEntries(names.map((n) => [n, rule]))

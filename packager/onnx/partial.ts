@@ -1,4 +1,4 @@
-import type { Inferred } from './infer.ts'
+import type { Inferred } from './shapes.ts'
 import { constNumber, constNumbers, type Dim, type OnnxAttr, type Value } from './value.ts'
 
 type Attrs = Readonly<Record<string, OnnxAttr>>

@@ -1,5 +1,5 @@
 import { type Builder, storageDType } from '../onnx/builder.ts'
-import { storageShape } from '../onnx/infer.ts'
+import { storageShape } from '../onnx/shapes.ts'
 import type { Value } from '../onnx/value.ts'
 import type { NodeCtx, Out } from './op.ts'
 
