@@ -61,8 +61,10 @@ export function refuse(list: TensorList, item?: Value): Out {
 }
 
 /** Int64 scalar → vector of length 1, which is what shapes are made of. */
-export const vector = (v: Value, b: Builder): Value => b.reshape(b.cast(v, 'int64'), [1])
-const scalar = (v: Value, b: Builder): Value => b.reshape(b.cast(v, 'int64'), [])
+export const vector = (v: Value, b: Builder): Value =>
+  v.shape?.length === 1 ? b.cast(v, 'int64') : b.reshape(b.cast(v, 'int64'), [1])
+const scalar = (v: Value, b: Builder): Value =>
+  v.shape?.length === 0 ? b.cast(v, 'int64') : b.reshape(b.cast(v, 'int64'), [])
 
 /** The element shape that an op's input or attribute states: -1 anywhere is unknown, a scalar -1 an unknown rank. */
 export function elementShape(v: Value | undefined, b: Builder): Shape | undefined {

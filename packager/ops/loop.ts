@@ -165,7 +165,8 @@ function emitBody(l: Loop, variables: readonly Variable[]): Done {
   const rows = l.trips?.part?.[0] ?? b.fresh()
   const outs = b.ops(
     'Loop',
-    [l.trips, first && truth(first, b), ...inits],
+    // a Loop has two inputs at least
+    [l.trips, first ? truth(first, b) : inits.length === 0 ? b.scalar('bool', 1) : undefined, ...inits],
     { body: inner.close(`${b.at} body`, [go, ...values, ...items]) },
     values.length + items.length,
     [

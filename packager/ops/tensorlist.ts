@@ -70,7 +70,7 @@ function firstDims(list: TensorList, value: Value, b: Builder): Value {
   const size = inner.reshape(inner.op('Shape', [item], { start: 0, end: 1 }), [])
   const count = b.op('SequenceLength', [value], {}, { dtype: 'int64', shape: [] })
   const type = { dtype: 'int64' as const, shape: [b.fresh()] }
-  return b.op('Loop', [count, undefined], { body: inner.close(`${b.at} lengths`, [going, size]) }, type)
+  return b.op('Loop', [count, b.scalar('bool', 1)], { body: inner.close(`${b.at} lengths`, [going, size]) }, type)
 }
 
 /** A tensor cut along its first dimension into elements of these lengths. */
