@@ -1,7 +1,8 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { access, constants, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AppError } from '../../src/errors.ts'
+import { AppError, isAppError } from '../../src/errors.ts'
 import type { Manifest } from '../../src/manifest.ts'
 import { bundleFunction, functionEntry } from '../bundle/function.ts'
 import { type Reporter, silent } from '../cli/reporter.ts'
@@ -9,7 +10,7 @@ import { bytes } from '../cli/table.ts'
 import { defaultCache } from '../root.ts'
 import { type Budget, type BudgetRow, budgetOf, checkBudget } from './budget.ts'
 import { type Arch, loadDefinition, NATIVE_LAYERS } from './definition.ts'
-import { type DistIndex, type FunctionEntry, INDEX, type LayerEntry, type ModelEntry } from './dist.ts'
+import { type DistIndex, type FunctionEntry, INDEX, type LayerEntry, type ModelEntry, readDist } from './dist.ts'
 import { layerSources } from './fetch.ts'
 import { filesBelow } from './files.ts'
 import { writeZip, type ZipEntry, type ZipFile } from './zip.ts'
@@ -17,7 +18,7 @@ import { writeZip, type ZipEntry, type ZipFile } from './zip.ts'
 export interface BuildOptions {
   /** models/NAME/VERSION/{manifest.json,…} and hooks/NAME@VERSION.js, as packager/stage.ts writes them */
   readonly staging: string
-  /** DIST: layers/, functions/ and modelayer.json are replaced */
+  /** DIST: the zips of a build before are replaced, anything else stays */
   readonly out: string
   readonly arch: readonly Arch[]
   /** false leaves the image layer out: no hook reads images */
@@ -41,9 +42,7 @@ export async function buildLayers(o: BuildOptions): Promise<Built> {
   const models = await stagedModels(o.staging)
   const hooks = await filesBelow(o.staging, 'hooks')
 
-  await rm(join(o.out, 'layers'), { recursive: true, force: true })
-  await rm(join(o.out, 'functions'), { recursive: true, force: true })
-  await mkdir(o.out, { recursive: true })
+  const before = await openOut(o.out)
   const work = await mkdtemp(join(tmpdir(), 'modelayer-functions-'))
   try {
     const plans: Plan[] = []
@@ -75,11 +74,30 @@ export async function buildLayers(o: BuildOptions): Promise<Built> {
     }
     const index: DistIndex = { format: 1, arch: o.arch, layers, functions: made, models }
     await writeFile(join(o.out, INDEX), `${JSON.stringify(index, null, 2)}\n`)
+    const written = new Set([...layers, ...made].map((z) => z.file))
+    for (const file of before) if (!written.has(file)) await rm(join(o.out, file), { force: true })
     const budgets = made.flatMap((f) => o.arch.map((arch) => budgetOf(f.name, arch, rows)))
     return { index, budgets }
   } finally {
     await rm(work, { recursive: true, force: true })
   }
+}
+
+/** The zips of the build before: only these are ever removed, since -o may name a folder that holds other things. */
+async function openOut(out: string): Promise<string[]> {
+  try {
+    await mkdir(out, { recursive: true })
+    await access(out, constants.W_OK)
+  } catch (cause) {
+    throw new AppError('USAGE', { where: out, expected: 'a folder that can be written', got: String(cause), cause })
+  }
+  if (!existsSync(join(out, INDEX))) return []
+  const { layers, functions } = await readDist(out).catch((e: unknown) => {
+    // damaged, or not ours: this build writes a good one, and what the old one named stays
+    if (isAppError(e) && e.code === 'BAD_ARTIFACT') return { layers: [], functions: [] }
+    throw e
+  })
+  return [...layers, ...functions].map((z) => z.file).filter((f) => /^(layers|functions)\/[^/]+\.zip$/.test(f))
 }
 
 interface Plan extends BudgetRow {

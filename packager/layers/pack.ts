@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AppError, isAppError } from '../../src/errors.ts'
 import { createApp } from '../../src/http/app.ts'
-import { openStore } from '../../src/models.ts'
+import { openModel } from '../../src/models.ts'
 import { type Reporter, silent } from '../cli/reporter.ts'
 import type { ModelPackage } from '../package/types.ts'
 import { defaultCache } from '../root.ts'
-import { stagePackage } from '../stage.ts'
+import { type Staged, stagePackage } from '../stage.ts'
 import { type GoldenResult, goldenError, runGolden } from '../verify/golden.ts'
 import { type BuildOptions, type Built, buildLayers } from './build.ts'
 import { ARCHS, type Arch, loadDefinition, NATIVE_LAYERS } from './definition.ts'
@@ -35,8 +35,8 @@ export async function pack(packages: readonly ModelPackage[], o: PackOptions): P
     const golden: Packed['golden'][number][] = []
     for (const pkg of packages) {
       for (const f of pkg.findings) if (f.severity === 'warning') io.warn(f.message)
-      await stagePackage(pkg, staging, io)
-      for (const r of await reproduce(pkg, staging, io)) golden.push({ ...r, model: `${pkg.name}@${pkg.version}` })
+      const staged = await stagePackage(pkg, staging, io)
+      for (const r of await reproduce(pkg, staged, io)) golden.push({ ...r, model: `${pkg.name}@${pkg.version}` })
     }
     const arch = o.arch ?? (await reachable(o, io))
     const built = await buildLayers({ ...o, arch, staging, reporter: io })
@@ -47,15 +47,16 @@ export async function pack(packages: readonly ModelPackage[], o: PackOptions): P
 }
 
 /** @throws {AppError} GOLDEN_DIFFERS */
-async function reproduce(pkg: ModelPackage, staging: string, io: Reporter): Promise<GoldenResult[]> {
+async function reproduce(pkg: ModelPackage, staged: Staged, io: Reporter): Promise<GoldenResult[]> {
   const dir = pkg.goldenDir
   if (!dir) {
     io.note(`${pkg.name} has no golden requests: whether it answers as it did in training is not known.`)
     return []
   }
   return io.step(`Golden requests of ${pkg.name}`, async (progress) => {
-    const store = openStore({ roots: [staging], defaultModel: pkg.name })
-    const app = createApp(store, { log: (line) => io.debug(JSON.stringify(line)) })
+    // this version and no other, whatever else is staged
+    const model = openModel(staged.dir, [staged.root])
+    const app = createApp({ models: [model], get: () => model }, { log: (line) => io.debug(JSON.stringify(line)) })
     const onResult = (done: number, of: number) => progress(`${done} of ${of}`)
     const results = await runGolden(app, dir, { root: pkg.dir, onResult })
     const error = goldenError(results)

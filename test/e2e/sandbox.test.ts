@@ -65,7 +65,7 @@ test('the box: Lambda user, read-only root, /var/task and /opt, only /tmp writab
       '/etc/': 'EROFS',
     })
     assert.equal(r.tmpMB, 512)
-    assert.equal(r.setuid, 'EPERM')
+    assert.match(String(r.setuid), /EPERM|EINVAL/)
     assert.match(String(r.kernel), /EROFS|EACCES/)
     assert.equal(r.devices, 'written')
     assert.ok(Number(r.processes) <= 3, 'no process of the host in sight')

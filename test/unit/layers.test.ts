@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -108,6 +117,28 @@ test('the model layer unpacks below models/, the function holds handler and hook
   const { layers, models } = await readDist(out)
   assert.ok(!layers.some((l) => l.name === 'image'))
   assert.equal(models[0]?.layer, 'model-m')
+})
+
+test('building again removes the zips of the build before and nothing else', async () => {
+  const out = join(work, 'twice')
+  const from = staging('twice-staging')
+  await buildLayers({ staging: from, out, arch: [process.arch as Arch], functions })
+  writeFileSync(join(out, 'layers', 'own.txt'), 'mine')
+  await buildLayers({ staging: from, out, arch: [process.arch as Arch], functions, image: false })
+  assert.deepEqual(readdirSync(join(out, 'layers')).sort(), ['model-m.zip', 'own.txt', `runtime-${process.arch}.zip`])
+  writeFileSync(join(work, 'file'), '')
+  const into = { staging: from, out: join(work, 'file'), arch: [process.arch as Arch], functions }
+  await assert.rejects(buildLayers(into), code('USAGE'))
+})
+
+test('a model beyond the limit is refused before anything is compressed', async () => {
+  const from = staging('big')
+  // sparse: takes no room on disk
+  truncateSync(join(from, 'models', 'm', '1', 'weights.bin'), LIMITS.unzipped)
+  const out = join(work, 'too-big')
+  const build = buildLayers({ staging: from, out, arch: [process.arch as Arch], functions })
+  await assert.rejects(build, code('LAYER_TOO_BIG'))
+  assert.deepEqual(readdirSync(out), [])
 })
 
 test('zips do not depend on order, dates, cache or time zone', async () => {
