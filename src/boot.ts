@@ -59,7 +59,7 @@ function openLayers(options: StoreOptions): ModelStore {
     const get = () => {
       throw error
     }
-    return { models: [], get }
+    return { models: [], labels: {}, get }
   }
 }
 

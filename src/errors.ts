@@ -87,6 +87,8 @@ export interface ErrorDetails {
   got?: string
   /** what to do about it */
   fix?: string
+  /** what the caller reads instead of the message, in the words of its protocol; never logged, so it may quote the request */
+  reply?: string
   /** anything machine readable for --json and logs */
   data?: Record<string, unknown>
   cause?: unknown

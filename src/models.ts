@@ -26,8 +26,13 @@ export interface ModelStore {
   /** every version, newest first */
   readonly models: readonly Model[]
   /** @throws {AppError} UNKNOWN_MODEL, UNKNOWN_VERSION */
-  get(name?: string, version?: string): Model
+  get(name?: string, version?: string, label?: string): Model
+  /** names of versions, by model */
+  readonly labels: Labels
 }
+
+/** `{ mnist: { stable: '1', canary: '2' } }` */
+export type Labels = Readonly<Record<string, Readonly<Record<string, string>>>>
 
 export interface StoreOptions {
   /** folders that hold `models/<name>/<version>/manifest.json` and `hooks/` */
@@ -35,9 +40,10 @@ export interface StoreOptions {
   /** what a request means that names no model; not needed when there is one */
   readonly defaultModel?: string
   readonly threads?: number
+  readonly labels?: Labels
 }
 
-export function openStore({ roots, defaultModel, threads = 1 }: StoreOptions): ModelStore {
+export function openStore({ roots, defaultModel, threads = 1, labels = {} }: StoreOptions): ModelStore {
   const models = roots
     .flatMap((root) => manifestsUnder(join(root, 'models')))
     .map((dir) => openModel(dir, roots, threads))
@@ -46,9 +52,11 @@ export function openStore({ roots, defaultModel, threads = 1 }: StoreOptions): M
 
   return {
     models,
-    get(name = names.length === 1 ? names[0] : defaultModel, version) {
+    labels,
+    get(name = names.length === 1 ? names[0] : defaultModel, version, label) {
       const versions = models.filter((m) => m.manifest.model === name)
       if (versions.length === 0) throw unknownModel(name, names)
+      if (label !== undefined) version = labelled(labels, versions[0]!.manifest.model, label)
       const found = version === undefined ? versions[0] : versions.find((m) => m.manifest.version === version)
       if (found) return found
       throw new AppError('UNKNOWN_VERSION', {
@@ -135,6 +143,16 @@ function folders(dir: string): string[] {
   return readdirSync(dir, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() || entry.isSymbolicLink())
     .map((entry) => join(dir, entry.name))
+}
+
+function labelled(labels: Labels, model: string, label: string): string {
+  const known = Object.hasOwn(labels, model) ? labels[model]! : {}
+  if (Object.hasOwn(known, label)) return known[label]!
+  throw new AppError('UNKNOWN_VERSION', {
+    where: `model ${model}`,
+    expected: Object.keys(known).length > 0 ? `a label ${Object.keys(known).join(', ')}` : 'no label: it has none',
+    got: label.slice(0, 80),
+  })
 }
 
 function unknownModel(name: string | undefined, names: readonly string[]): AppError {

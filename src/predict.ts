@@ -6,7 +6,7 @@ import { type BaseService, type HOOKS, overrides } from './hooks.ts'
 import type { Model } from './models.ts'
 import { kindOf } from './nested.ts'
 import { tensorsOf } from './outputs.ts'
-import type { Feeds, Outputs, RequestData } from './types.ts'
+import type { Feeds, Outputs, RequestData, Tensors } from './types.ts'
 
 type Hook = (typeof HOOKS)[number]
 export type Step = 'pre' | 'infer' | 'post'
@@ -40,23 +40,34 @@ export async function finish(model: Model, outputs: Outputs, limits: Limits = {}
   return body
 }
 
+type Lap = (step: Step, ms: number) => void
+
 /** The three steps of a request. Batch stacks records between the first and the second. */
-export async function predict(
+export async function predict(model: Model, data: RequestData, limits: Limits & { lap?: Lap } = {}): Promise<unknown> {
+  const { lap } = limits
+  const ready = await timed(lap, 'pre', () => prepare(model, data, limits))
+  const outputs = await timed(lap, 'infer', () => infer(model, ready, limits))
+  return timed(lap, 'post', () => finish(model, outputs, limits))
+}
+
+/** The graph of a signature itself, which no hook stands before or behind. */
+export async function runTensors(
   model: Model,
-  data: RequestData,
-  limits: Limits & { lap?: (step: Step, ms: number) => void } = {},
-): Promise<unknown> {
-  const timed = async <T>(step: Step, work: () => Promise<T>): Promise<T> => {
-    const start = now()
-    try {
-      return await work()
-    } finally {
-      limits.lap?.(step, now() - start)
-    }
+  { signature, feeds, wanted }: { signature: string; feeds: Tensors; wanted?: readonly string[] },
+  limits: Limits & { lap?: Lap } = {},
+): Promise<Tensors> {
+  const session = await model.session(signature)
+  const run = () => within(limits.deadline, signature, () => session.run(feeds, wanted))
+  return timed(limits.lap, 'infer', run)
+}
+
+async function timed<T>(lap: Lap | undefined, step: Step, work: () => Promise<T>): Promise<T> {
+  const start = now()
+  try {
+    return await work()
+  } finally {
+    lap?.(step, now() - start)
   }
-  const ready = await timed('pre', () => prepare(model, data, limits))
-  const outputs = await timed('infer', () => infer(model, ready, limits))
-  return timed('post', () => finish(model, outputs, limits))
 }
 
 /** An error of our own table passes, so that a hook can refuse a request; anything else that a hook throws is its failure. */

@@ -2,10 +2,11 @@ import { now } from '../clock.ts'
 import { AppError, ERRORS } from '../errors.ts'
 import { type Log, type LogLine, logged, toAppError, writeLine } from '../log.ts'
 import type { Model, ModelStore } from '../models.ts'
-import { predict } from '../predict.ts'
+import { type Limits, predict, runTensors, type Step } from '../predict.ts'
 import { PROTOCOLS } from '../protocols/index.ts'
-import type { Call, Protocol, Route } from '../protocols/protocol.ts'
+import type { Call, Catalogue, Protocol, Route } from '../protocols/protocol.ts'
 import type { HttpRequest, HttpResponse } from '../types.ts'
+import { CORS_HEADERS, preflight } from './cors.ts'
 import { inflate } from './inflate.ts'
 
 export interface App {
@@ -18,19 +19,24 @@ export interface App {
 export interface AppOptions {
   readonly log?: Log
   readonly protocols?: readonly Protocol[]
+  /** pages of any origin may read the answers */
+  readonly cors?: boolean
 }
 
 /** What it takes to still send an answer before the caller, or Lambda, gives up. */
 const MARGIN_MS = 200
 
-export function createApp(store: ModelStore, { log = writeLine, protocols = PROTOCOLS }: AppOptions = {}): App {
+export function createApp(
+  store: ModelStore,
+  { log = writeLine, protocols = PROTOCOLS, cors = false }: AppOptions = {},
+): App {
   let cold = true
+  const catalogue = catalogueOf(store)
 
-  /** What is known of a request, for its answer and its line in the log. */
   function begin(req: HttpRequest) {
     const started = now()
     const ms: Record<string, number> = {}
-    const known: { protocol: Protocol; route?: Route; model?: Model; call?: Call } = { protocol: protocols[0]! }
+    const known: Known = { protocol: protocols[0]! }
     const lap = (step: string, time: number) => {
       ms[step] = Math.round(time * 1000) / 1000
     }
@@ -38,11 +44,12 @@ export function createApp(store: ModelStore, { log = writeLine, protocols = PROT
       lap('total', now() - started)
       log(lineOf(req, known, response, { ms, cold, error }))
       cold = false
-      return { ...response, headers: { ...response.headers, 'x-request-id': req.requestId } }
+      const headers = { ...response.headers, ...(cors && CORS_HEADERS), 'x-request-id': req.requestId }
+      return { ...response, headers }
     }
     const fail = (thrown: unknown): HttpResponse => {
       const error = toAppError(thrown)
-      const response = known.protocol.fail(error, req, known.call)
+      const response = known.protocol.fail(error, req, known)
       if (error.code !== 'METHOD_NOT_ALLOWED') return end(response, error)
       return end({ ...response, headers: { ...response.headers, allow: known.route?.methods.join(', ') ?? '' } }, error)
     }
@@ -53,19 +60,18 @@ export function createApp(store: ModelStore, { log = writeLine, protocols = PROT
     async handle(req) {
       const { known, lap, end, fail } = begin(req)
       try {
-        const found = findRoute(protocols, req)
-        Object.assign(known, found)
-        if (!found.route.methods.includes(req.method))
-          throw new AppError('METHOD_NOT_ALLOWED', {
-            expected: found.route.methods.join(', '),
-            got: req.method.slice(0, 20),
-          })
-        const model = store.get(found.route.model, found.route.version)
+        if (cors && req.method === 'OPTIONS') return end(preflight(req))
+        const route = findRoute(protocols, req, known)
+        if (!route.methods.includes(req.method))
+          throw new AppError('METHOD_NOT_ALLOWED', { expected: route.methods.join(', '), got: req.method.slice(0, 20) })
+        const told = await known.protocol.inform?.(req, route, catalogue)
+        if (told) return end(told)
+        const model = store.get(route.model, route.version, route.label)
         known.model = model
-        const call = found.protocol.decode(await inflate(req), model.manifest)
+        const call = await known.protocol.decode(await inflate(req), model.manifest, route)
         known.call = call
         const deadline = req.deadline === undefined ? undefined : req.deadline - MARGIN_MS
-        return end(found.protocol.encode(await predict(model, call.data, { deadline, lap }), call))
+        return end(await answer(model, call, { deadline, lap }))
       } catch (e) {
         return fail(e)
       }
@@ -73,7 +79,7 @@ export function createApp(store: ModelStore, { log = writeLine, protocols = PROT
     refuse(req, error) {
       const { known, fail } = begin(req)
       try {
-        Object.assign(known, findRoute(protocols, req))
+        findRoute(protocols, req, known)
       } catch (e) {
         return fail(e)
       }
@@ -82,17 +88,54 @@ export function createApp(store: ModelStore, { log = writeLine, protocols = PROT
   }
 }
 
-function findRoute(protocols: readonly Protocol[], req: HttpRequest): { protocol: Protocol; route: Route } {
+/** What is known of a request, for its answer and its line in the log. */
+interface Known {
+  protocol: Protocol
+  route?: Route
+  model?: Model
+  call?: Call
+}
+
+/** A row that finds a fault in a path it claims has to tell it in its own words, so the row is known before it is asked. */
+function findRoute(protocols: readonly Protocol[], req: HttpRequest, known: Known): Route {
   for (const protocol of protocols) {
-    const route = protocol.match(req)
-    if (route) return { protocol, route }
+    known.protocol = protocol
+    known.route = protocol.match(req)
+    if (known.route) return known.route
   }
+  known.protocol = protocols[0]!
   throw new AppError('NOT_FOUND', { expected: 'POST / or POST /v1/infers/{model}', got: req.method.slice(0, 20) })
+}
+
+async function answer(
+  model: Model,
+  call: Call,
+  limits: Limits & { lap: (step: Step, ms: number) => void },
+): Promise<HttpResponse> {
+  if (call.kind === 'hooks') return call.encode(await predict(model, call.data, limits))
+  return call.encode(await runTensors(model, call, limits), model.manifest.signatures[call.signature]!)
+}
+
+function catalogueOf({ models, labels, get }: ModelStore): Catalogue {
+  return {
+    manifests: models.map((m) => m.manifest),
+    labels,
+    find: ({ model, version, label }) => get(model, version, label).manifest,
+    async load({ model, version }) {
+      const found = get(model, version)
+      try {
+        await Promise.all([found.session(), found.service()])
+        return undefined
+      } catch (e) {
+        return toAppError(e)
+      }
+    },
+  }
 }
 
 function lineOf(
   req: HttpRequest,
-  { protocol, route, model }: { protocol: Protocol; route?: Route; model?: Model },
+  { protocol, route, model }: Known,
   { status, body }: HttpResponse,
   { ms, cold, error }: { ms: Record<string, number>; cold: boolean; error?: AppError },
 ): LogLine {

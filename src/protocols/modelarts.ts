@@ -30,21 +30,27 @@ export const modelarts = {
     if (type === 'multipart/form-data' && form !== false) {
       const data = readForm(req.body, given)
       checkFields(data, manifest)
-      return { data }
+      return call(data)
     }
     const json = type === '' || type === 'application/json' || type === 'text/json' || type.endsWith('+json')
     if (!json || form) throw wrongType(type, manifest)
     return fromJson(req.body, manifest)
   },
 
-  encode: (result, { echo }) => answer(200, withEcho(result, echo)),
-
-  fail(error, req, call) {
+  fail(error, req, known) {
     const { fault, status } = ERRORS[error.code]
     const [erno, msg] =
       fault === 'caller' ? ['MR.0101', 'The input parameter is invalid'] : ['MR.0105', 'Recognition failed']
     const detail = fault === 'caller' ? { detail: error.message } : {}
-    const body = { erno, msg, words_result: {}, code: error.code, ...detail, request_id: req.requestId, ...call?.echo }
+    const body = {
+      erno,
+      msg,
+      words_result: {},
+      code: error.code,
+      ...detail,
+      request_id: req.requestId,
+      ...known?.call?.echo,
+    }
     return answer(status, body)
   },
 } as const satisfies Protocol
@@ -57,10 +63,14 @@ function fromJson(body: Uint8Array, manifest: Manifest): Call {
   checkFields(object, manifest)
   const uuid: unknown = object.meta?.uuid
   const echo = typeof uuid === 'string' || typeof uuid === 'number' ? { meta: { uuid } } : undefined
-  if (manifest.hooks !== undefined || !echo) return { data: object, echo }
+  if (manifest.hooks !== undefined || !echo) return call(object, echo)
   // without hooks the members are the inputs of the graph
   const { meta: _, ...inputs } = object
-  return { data: inputs, echo }
+  return call(inputs, echo)
+}
+
+function call(data: RequestData, echo?: Call['echo']): Call {
+  return { kind: 'hooks', data, echo, encode: (body) => answer(200, withEcho(body, echo)) }
 }
 
 function withEcho(result: unknown, echo: Call['echo']): unknown {

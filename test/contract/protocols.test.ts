@@ -15,6 +15,7 @@ const manifest: Manifest = {
   signatures: SOFTMAX,
   files: {},
 }
+const signature = manifest.signatures.serving_default!
 const req = (method: string, path: string, text = '', type = 'application/json'): HttpRequest => {
   const body = Buffer.from(text)
   return { method, path, query: '', headers: { 'content-type': type }, body, requestId: 'r-1' }
@@ -41,10 +42,11 @@ for (const protocol of PROTOCOLS as readonly Protocol[]) {
     for (const other of PROTOCOLS) if (other !== protocol) assert.equal(other.match(request), undefined, other.name)
   })
 
-  test(`${protocol.name}: decodes a request and encodes a result`, () => {
-    const call = protocol.decode(request, manifest)
-    assert.deepEqual({ ...call.data }, data)
-    const answer = protocol.encode({ scores: [[0.5]] }, call)
+  test(`${protocol.name}: decodes a request and encodes a result`, async () => {
+    const call = await protocol.decode(request, manifest, protocol.match(request)!)
+    assert.deepEqual({ ...(call.kind === 'hooks' ? call.data : call.feeds) }, data)
+    const scores = { dtype: 'float32', shape: [1, 1], data: Float32Array.of(0.5) } as const
+    const answer = call.kind === 'hooks' ? call.encode({ scores: [[0.5]] }) : call.encode({ scores }, signature)
     assert.equal(answer.status, 200)
     assert.match(String(answer.body), /0\.5/)
   })
