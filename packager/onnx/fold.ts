@@ -366,11 +366,25 @@ export const FOLD: Readonly<Record<string, Rule>> = {
   Sqrt: unary(Math.sqrt),
   Reciprocal: unary((a) => 1 / a),
   Floor: unary(Math.floor),
+  Round: unary((a) => {
+    const low = Math.floor(a)
+    const rest = a - low
+    return rest < 0.5 || (rest === 0.5 && low % 2 === 0) ? low : low + 1
+  }),
+  Exp: unary(Math.exp),
+  Sin: unary(Math.sin),
   Ceil: unary(Math.ceil),
   ReduceSum: reduce(
     (a: number, b: number) => a + b,
     (d) => (isBig(d) ? 0n : 0),
   ),
+  ReduceMax: ([x, axes], attrs, count) =>
+    x && isFloat(x.dtype)
+      ? reduce(
+          (a: number, b: number) => (a > b || Number.isNaN(a) ? a : b),
+          () => Number.NEGATIVE_INFINITY,
+        )([x, axes], attrs, count)
+      : undefined,
   ReduceProd: reduce(
     (a: number, b: number) => a * b,
     (d) => (isBig(d) ? 1n : 1),

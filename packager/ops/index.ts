@@ -1,17 +1,32 @@
 import { ARRAY } from './array.ts'
+import { BITWISE } from './bitwise.ts'
+import { CAST } from './cast.ts'
+import { COLOUR } from './colour.ts'
+import { COMPARE } from './compare.ts'
 import { CONTROL } from './control.ts'
 import { CONV } from './conv.ts'
 import { CORE } from './core.ts'
+import { CROP } from './crop.ts'
 import { FUSED } from './fused.ts'
+import { GATHER } from './gather.ts'
 import { MATH } from './math.ts'
 import { MATMUL } from './matmul.ts'
+import { NMS } from './nms.ts'
 import { NN } from './nn.ts'
 import { NORM } from './norm.ts'
 import type { OpTable } from './op.ts'
+import { PAD } from './pad.ts'
 import { PARSE } from './parse.ts'
 import { POOL } from './pool.ts'
 import { REDUCE } from './reduce.ts'
+import { RESIZE } from './resize.ts'
+import { SCAN } from './scan.ts'
+import { SCATTER } from './scatter.ts'
+import { SEGMENT } from './segment.ts'
+import { SETS } from './sets.ts'
 import { SLICE } from './slice.ts'
+import { SPACE } from './space.ts'
+import { SPLIT } from './split.ts'
 import { TABLES } from './tables.ts'
 import { TENSOR_ARRAY } from './tensorarray.ts'
 import { TENSOR_LIST } from './tensorlist.ts'
@@ -20,6 +35,17 @@ import { TENSOR_LIST } from './tensorlist.ts'
 export const FAMILIES = {
   CORE,
   MATH,
+  SPLIT,
+  SPACE,
+  SETS,
+  SEGMENT,
+  SCATTER,
+  SCAN,
+  PAD,
+  GATHER,
+  COMPARE,
+  CAST,
+  BITWISE,
   REDUCE,
   MATMUL,
   ARRAY,
@@ -29,6 +55,10 @@ export const FAMILIES = {
   POOL,
   NORM,
   FUSED,
+  RESIZE,
+  CROP,
+  COLOUR,
+  NMS,
   TABLES,
   CONTROL,
   TENSOR_LIST,
