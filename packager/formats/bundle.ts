@@ -1,13 +1,15 @@
 import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
+import { textOf } from '../../src/bytestring.ts'
 import { crc32c, maskedCrc32c } from '../../src/crc32c.ts'
 import { AppError } from '../../src/errors.ts'
-import { DTYPES, type DType, sizeOf, tensor } from '../../src/tensor.ts'
+import { DTYPES, type DType, type NumericArray, sizeOf, tensor } from '../../src/tensor.ts'
 import type { TfTensor } from '../graph.ts'
 import { tfDType } from './proto/tensorflow.ts'
 import { decode, has, type Int64, toNumber } from './protobuf.ts'
+import { assemble, type Block, blockOf, overlap, type SliceProto, same, sliceKey } from './slice.ts'
 import { Cursor, readTable } from './sstable.ts'
-import { byteString, type ShapeProto, shapeOf } from './tftensor.ts'
+import { type ShapeProto, shapeOf } from './tftensor.ts'
 
 interface EntryProto {
   dtype: number
@@ -18,10 +20,6 @@ interface EntryProto {
   crc32c: number
   slices?: SliceProto[]
 }
-interface SliceProto {
-  extent?: { start?: Int64; length?: Int64 }[]
-}
-
 /** A TensorFlow checkpoint (`PREFIX.index` + `PREFIX.data-NNNNN-of-NNNNN`), read tensor by tensor. */
 export interface Bundle {
   readonly keys: readonly string[]
@@ -30,6 +28,8 @@ export interface Bundle {
   describe(key: string): { dtype: string; shape: readonly number[] } | undefined
   /** @throws {AppError} BAD_MODEL_FILE for missing shards, wrong sizes and checksums; CHECKPOINT_MISMATCH for a key that is not there */
   read(key: string): TfTensor
+  /** a block of a tensor; where the checkpoint holds it in slices, only those that the block touches are read */
+  slice(key: string, start: readonly number[], size: readonly number[]): TfTensor
   /** the bytes of a scalar string, e.g. of the object graph, which is no text */
   blob(key: string): Uint8Array
 }
@@ -59,7 +59,7 @@ export function openBundle(prefix: string): Bundle {
     const where = `${name}.${suffix}`
     if (!existsSync(file)) throw damaged(where, 'this shard beside the index', 'no such file')
     const [offset, size] = [toNumber(e.offset), toNumber(e.size)]
-    if (offset + size > statSync(file).size)
+    if (offset < 0 || size < 0 || offset + size > statSync(file).size)
       throw damaged(where, `${offset + size} bytes at least`, `${statSync(file).size}`)
     const out = Buffer.allocUnsafeSlow(size)
     const fd = openSync(file, 'r')
@@ -74,28 +74,47 @@ export function openBundle(prefix: string): Bundle {
     }
     return out
   }
-  const read = (key: string): TfTensor => {
+  const found = (key: string): EntryProto => {
     const e = entry(key)
-    if (!e)
-      throw new AppError('CHECKPOINT_MISMATCH', {
-        where: `${name}.index`,
-        expected: `a tensor '${printable(key)}'`,
-        got: `${table.size - 1} others`,
-      })
-    const dtype = tfDType(e.dtype)
-    const shape = (shapeOf(e.shape) ?? []).map((d) => d ?? 0)
+    if (e) return e
+    throw new AppError('CHECKPOINT_MISMATCH', {
+      where: `${name}.index`,
+      expected: `a tensor '${printable(key)}'`,
+      got: `${table.size - 1} others`,
+    })
+  }
+  const read = (key: string, wanted?: Block): TfTensor => {
+    const e = found(key)
+    const shape = dimensions(e)
+    const whole = { start: shape.map(() => 0), size: shape }
     const where = `tensor ${printable(key)} in ${name}`
-    if (has(e, 'slices') && e.slices!.length > 0)
-      return joinSlices(e.slices!, dtype as DType, shape, (s) => read(sliceKey(key, s, shape.length)), where)
+    const parts = (e.slices ?? []).map((s) => ({ block: blockOf(s, shape), key: sliceKey(key, s, shape.length) }))
+    const block = wanted ?? whole
+    if (parts.length === 0) {
+      const all = value(e, key, where)
+      return same(block, whole) ? all : joined(all.dtype, block, [{ block: whole, data: all.data }], where)
+    }
+    const exact = parts.find((p) => same(p.block, block))
+    if (exact) return value(found(exact.key), exact.key, where)
+    const pieces = parts
+      .filter((p) => overlap(p.block, block))
+      .map((p) => ({ block: p.block, data: value(found(p.key), p.key, where, p.block.size).data }))
+    return joined(tfDType(e.dtype), block, pieces, where)
+  }
+  const value = (e: EntryProto, key: string, where: string, expected?: readonly number[]): TfTensor => {
+    const dtype = tfDType(e.dtype)
+    const shape = dimensions(e)
+    if (expected && (shape.length !== expected.length || shape.some((d, i) => d !== expected[i])))
+      throw damaged(where, `a slice of [${expected}]`, `[${shape}]`)
     const bytes = readBytes(e, key)
-    if (dtype === 'string') return { dtype, shape, data: strings(bytes, shape, where).map(byteString) }
+    if (dtype === 'string') return { dtype, shape, data: strings(bytes, shape, where).map(textOf) }
     if (has(e, 'crc32c') && maskedCrc32c(bytes) !== e.crc32c >>> 0)
       throw damaged(where, 'data with the right checksum', 'damaged data')
     const storage = (dtype === 'complex64' ? 'float32' : dtype === 'complex128' ? 'float64' : dtype) as Exclude<
       DType,
       'string'
     >
-    if (!(storage in DTYPES)) throw damaged(where, 'a tensor of numbers or strings', `dtype ${dtype}`)
+    if (!Object.hasOwn(DTYPES, storage)) throw damaged(where, 'a tensor of numbers or strings', `dtype ${dtype}`)
     const n = sizeOf(shape) * (storage === dtype ? 1 : 2)
     if (bytes.length !== n * DTYPES[storage].bytes)
       throw damaged(where, `${n * DTYPES[storage].bytes} bytes`, `${bytes.length}`)
@@ -107,9 +126,10 @@ export function openBundle(prefix: string): Bundle {
     has: (key) => table.has(key),
     describe: (key) => {
       const e = key === '' ? undefined : entry(key)
-      return e && { dtype: tfDType(e.dtype), shape: (shapeOf(e.shape) ?? []).map((d) => d ?? 0) }
+      return e && { dtype: tfDType(e.dtype), shape: dimensions(e) }
     },
-    read,
+    read: (key) => read(key),
+    slice: (key, start, size) => read(key, { start, size }),
     blob: (key) => {
       const e = entry(key)
       if (!e || tfDType(e.dtype) !== 'string')
@@ -117,6 +137,22 @@ export function openBundle(prefix: string): Bundle {
       return strings(readBytes(e, key), [], `${printable(key)} in ${name}`)[0]!
     },
   }
+}
+
+const dimensions = (e: EntryProto): number[] => (shapeOf(e.shape) ?? []).map((d) => d ?? 0)
+
+function joined(
+  dtype: string,
+  block: Block,
+  pieces: readonly { block: Block; data: TfTensor['data'] }[],
+  where: string,
+): TfTensor {
+  if (!Object.hasOwn(DTYPES, dtype) || dtype === 'string') throw damaged(where, 'slices of real numbers', dtype)
+  const numeric = dtype as Exclude<DType, 'string'>
+  const data = assemble(numeric, block, pieces as { block: Block; data: NumericArray }[])
+  if (!data)
+    throw damaged(where, `slices that cover [${block.size}] at [${block.start}]`, `${pieces.length} that do not`)
+  return tensor(numeric, block.size, data)
 }
 
 /** String tensors: a varint length each, a checksum of the lengths, then the bytes (tensor_bundle.cc, ReadStringTensor). */
@@ -132,76 +168,6 @@ function strings(bytes: Buffer, shape: readonly number[], where: string): Buffer
   if (stored !== (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0)
     throw damaged(where, 'string lengths with the right checksum', 'damaged data')
   return lengths.map((l) => c.take(l))
-}
-
-/** A partitioned variable: each slice is stored under a key of its own and copied to its place here. */
-function joinSlices(
-  slices: SliceProto[],
-  dtype: DType,
-  shape: readonly number[],
-  part: (s: SliceProto) => TfTensor,
-  where: string,
-): TfTensor {
-  const array = DTYPES[dtype]?.array
-  if (!array || dtype === 'string') throw damaged(where, 'slices of numbers', dtype)
-  const out = new array(sizeOf(shape)) as Float32Array
-  let copied = 0
-  for (const s of slices) {
-    const p = part(s)
-    const start = shape.map((_, i) => toNumber(s.extent?.[i]?.start))
-    if (p.shape.length !== shape.length || p.shape.some((d, i) => start[i]! + d > shape[i]!))
-      throw damaged(where, `slices inside [${shape}]`, `[${p.shape}] at [${start}]`)
-    copyBlock(out, shape, start, p.data as Float32Array, p.shape)
-    copied += p.data.length
-  }
-  if (copied !== out.length) throw damaged(where, `slices that cover ${out.length} elements`, `${copied}`)
-  return tensor(dtype, shape, out)
-}
-
-function copyBlock(
-  out: Float32Array,
-  shape: readonly number[],
-  start: readonly number[],
-  part: Float32Array,
-  size: readonly number[],
-): void {
-  const rank = shape.length
-  const row = rank === 0 ? 1 : size[rank - 1]!
-  const at = new Array<number>(Math.max(0, rank - 1)).fill(0)
-  for (let from = 0; from < part.length; from += row) {
-    let to = 0
-    for (let i = 0; i < rank; i++) to = to * shape[i]! + start[i]! + (i < rank - 1 ? at[i]! : 0)
-    out.set(part.subarray(from, from + row), to)
-    for (let i = rank - 2; i >= 0 && ++at[i]! === size[i]; i--) at[i] = 0
-  }
-}
-
-/** The ordered-code key of a slice (tensorflow/core/util/saved_tensor_slice_util.cc). A length of -1 means the whole dimension. */
-function sliceKey(name: string, s: SliceProto, rank: number): string {
-  let key = `\0${name.replace(/\0/g, '\0\xff').replace(/\xff/g, '\xff\0')}\0\x01${unsigned(rank)}`
-  for (const e of s.extent ?? []) {
-    const whole = !has(e, 'length')
-    key += signed(whole ? 0 : toNumber(e.start)) + signed(whole ? -1 : toNumber(e.length))
-  }
-  return key
-}
-
-function unsigned(n: number): string {
-  let bytes = ''
-  for (let v = n; v > 0; v = Math.floor(v / 256)) bytes = String.fromCharCode(v % 256) + bytes
-  return String.fromCharCode(bytes.length) + bytes
-}
-
-const HEADER = [0, 0x80, 0xc0, 0xe0, 0xf0, 0xf8, 0xfc, 0xfe]
-
-function signed(n: number): string {
-  const magnitude = n < 0 ? -n - 1 : n
-  const bits = magnitude === 0 ? 0 : Math.floor(Math.log2(magnitude)) + 1
-  const length = Math.floor(bits / 7) + 1
-  const bytes: number[] = []
-  for (let i = 0, v = BigInt(n); i < length; i++, v >>= 8n) bytes.unshift(Number(v & 255n))
-  bytes[0]! ^= HEADER[length] ?? 0xff
-  return String.fromCharCode(...bytes)
 }
 
 function pad(n: number): string {

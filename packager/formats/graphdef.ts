@@ -1,8 +1,9 @@
+import { textOf } from '../../src/bytestring.ts'
 import { AppError } from '../../src/errors.ts'
 import type { Attr, Ref, TfFunction, TfGraph, TfNode } from '../graph.ts'
 import { tfDType } from './proto/tensorflow.ts'
 import { has, type Int64, toNumber } from './protobuf.ts'
-import { byteString, type ShapeProto, shapeOf, type TensorProto, tensorOf } from './tftensor.ts'
+import { type ShapeProto, shapeOf, type TensorProto, tensorOf } from './tftensor.ts'
 
 export interface NodeDef {
   name: string
@@ -30,6 +31,7 @@ interface FunctionDef {
 export interface GraphDef {
   node?: NodeDef[]
   library?: { function?: FunctionDef[] }
+  versions?: { producer: number }
 }
 
 /** GraphDef message → {@link TfGraph}. @throws {AppError} BAD_MODEL_FILE for names that do not resolve */
@@ -123,7 +125,7 @@ export function attrOf(a: AttrValue, where: string): Attr {
 function one(kind: string, v: unknown, where: string): Attr {
   switch (kind) {
     case 's':
-      return byteString(v as Uint8Array)
+      return textOf(v as Uint8Array)
     case 'i': {
       const n = toNumber(v as Int64)
       return Number.isSafeInteger(n) ? n : BigInt(String(v))

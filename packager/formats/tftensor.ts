@@ -1,3 +1,4 @@
+import { textOf } from '../../src/bytestring.ts'
 import { AppError } from '../../src/errors.ts'
 import { DTYPES, type DType, fromBytes, sizeOf } from '../../src/tensor.ts'
 import type { TfShape, TfTensor } from '../graph.ts'
@@ -53,18 +54,6 @@ const STORAGE: Readonly<Record<string, DType>> = {
   quint16: 'uint16',
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-/** Text where the bytes are UTF-8; otherwise one char a byte, so that nothing is lost. */
-export function byteString(b: Uint8Array): string {
-  try {
-    return utf8.decode(b)
-  } catch (e) {
-    if (e instanceof TypeError) return Buffer.from(b.buffer, b.byteOffset, b.byteLength).toString('latin1')
-    throw e
-  }
-}
-
 /**
  * TensorFlow's TensorProto. A list shorter than the shape repeats its last value, an empty one means zeros: the format says so.
  * @throws {AppError} BAD_MODEL_FILE
@@ -75,8 +64,8 @@ export function tensorOf(p: TensorProto, where: string): TfTensor {
   const n = sizeOf(shape)
   if (n > 2 ** 31) throw bad(where, 'a tensor of at most 2^31 elements', `[${shape}]`)
   if (kind === 'string') {
-    const values = (p.string_val ?? []).map(byteString)
-    return { dtype: 'string', shape, data: stretch(values, n, '', where) as string[] }
+    const values = (p.string_val ?? []).map(textOf)
+    return { dtype: 'string', shape, data: stretch(values, n, where) }
   }
   const field = VALUE_FIELD[kind]
   if (!field) throw bad(where, 'a tensor of numbers or strings', `dtype ${kind}`)
@@ -89,11 +78,12 @@ export function tensorOf(p: TensorProto, where: string): TfTensor {
     return fromBytes(dtype, shape, bytes)
   }
   const raw = (p[field] as (number | Int64 | boolean)[] | undefined) ?? []
-  const data = new DTYPES[dtype].array(n) as Float32Array | BigInt64Array
+  checkCount(raw.length, n, where)
+  const data = new DTYPES[dtype].array(n) as Float32Array
   const big = dtype === 'int64' || dtype === 'uint64'
-  const values = raw.map((v) => (big ? toBigInt(v as Int64) : Number(v)))
-  const filled = stretch(values, n, big ? 0n : 0, where)
-  for (let i = 0; i < n; i++) (data as { [i: number]: number | bigint })[i] = filled[i]!
+  const put = data as { [i: number]: number | bigint; fill(v: number | bigint, from: number): unknown }
+  for (const [i, v] of raw.entries()) put[i] = big ? toBigInt(v as Int64) : Number(v)
+  if (raw.length > 0 && raw.length < n) put.fill(put[raw.length - 1]!, raw.length)
   return { dtype, shape, data }
 }
 
@@ -101,20 +91,30 @@ function complexOf(p: TensorProto, kind: 'complex64' | 'complex128', shape: numb
   const Arr = kind === 'complex64' ? Float32Array : Float64Array
   const n = sizeOf(shape) * 2
   if (has(p, 'tensor_content') && p.tensor_content!.length > 0) {
+    if (p.tensor_content!.length !== n * Arr.BYTES_PER_ELEMENT)
+      throw bad(where, `${n * Arr.BYTES_PER_ELEMENT} bytes`, `${p.tensor_content!.length}`)
     const flat = fromBytes(kind === 'complex64' ? 'float32' : 'float64', [n], p.tensor_content!)
     return { dtype: kind, shape, data: flat.data as Float32Array }
   }
   const raw = (p[VALUE_FIELD[kind]!] as number[] | undefined) ?? []
+  checkCount(raw.length, n, where)
   const data = new Arr(n)
-  if (raw.length > n) throw bad(where, `at most ${n} numbers`, `${raw.length}`)
   for (let i = 0; i < n; i++) data[i] = raw.length === 0 ? 0 : (raw[i] ?? raw[raw.length - 2 + (i % 2)] ?? 0)
   return { dtype: kind, shape, data }
 }
 
-function stretch<T>(values: T[], n: number, zero: T, where: string): T[] {
-  if (values.length > n) throw bad(where, `at most ${n} values`, `${values.length}`)
-  const last = values.length > 0 ? values[values.length - 1]! : zero
-  return values.length === n ? values : [...values, ...Array<T>(n - values.length).fill(last)]
+/** A repeated value may stand for more elements than the file has bytes, within reason: a damaged shape must not take all memory. */
+const MAX_REPEATED = 2 ** 27
+
+function checkCount(given: number, n: number, where: string): void {
+  if (given > n) throw bad(where, `at most ${n} values`, `${given}`)
+  if (n - given > MAX_REPEATED) throw bad(where, `at most ${MAX_REPEATED} repeated values`, `${n - given}`)
+}
+
+function stretch(values: string[], n: number, where: string): string[] {
+  checkCount(values.length, n, where)
+  const last = values.at(-1) ?? ''
+  return values.length === n ? values : [...values, ...Array<string>(n - values.length).fill(last)]
 }
 
 function bad(where: string, expected: string, got: string): AppError {

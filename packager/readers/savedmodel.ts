@@ -1,62 +1,50 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import { type Bundle, openBundle } from '../formats/bundle.ts'
-import { type GraphDef, graphOf } from '../formats/graphdef.ts'
-import { tfDType } from '../formats/proto/tensorflow.ts'
+import { graphOf } from '../formats/graphdef.ts'
 import { decode } from '../formats/protobuf.ts'
 import { decodeText } from '../formats/prototext.ts'
-import { type ShapeProto, shapeOf, type TensorProto, tensorOf } from '../formats/tftensor.ts'
-import type { SignatureTensor, TfModel, TfSignature } from '../graph.ts'
-import { type ObjectGraph, objectGraphVariables } from './objectgraph.ts'
+import type { TfModel, TfSignature } from '../graph.ts'
+import { namedOutputs } from './endpoints.ts'
+import { calledFunctions } from './functions.ts'
+import { assetFiles, assetsOf, type MetaGraph, signaturesOf, withAssetNames } from './metagraph.ts'
+import { checkpointKeys, objectGraphVariables } from './objectgraph.ts'
+import type { Reader, ReadOptions } from './reader.ts'
+import { partitions } from './slices.ts'
 import { variablesFrom } from './variables.ts'
 
-interface TensorInfo {
-  name: string
-  dtype: number
-  tensor_shape?: ShapeProto
-}
-interface SignatureDef {
-  inputs?: Record<string, TensorInfo>
-  outputs?: Record<string, TensorInfo>
-  method_name: string
-  defaults?: Record<string, TensorProto>
-}
-export interface MetaGraph {
-  meta_info_def?: { tags?: string[]; tensorflow_version?: string }
-  graph_def?: GraphDef
-  signature_def?: Record<string, SignatureDef>
-  asset_file_def?: { tensor_info?: { name: string }; filename: string }[]
-  object_graph_def?: ObjectGraph
+const NAMES = ['saved_model.pb', 'saved_model.pbtxt'] as const
+
+/** Given by its folder, or by the file in it. */
+export const SAVED_MODEL: Reader = {
+  name: 'SavedModel',
+  files: 'a folder with saved_model.pb or saved_model.pbtxt',
+  match: (path) => fileOf(path) !== undefined,
+  open: (path, options) => {
+    const file = fileOf(path)!
+    return { kind: 'tensorflow', model: readSavedModel(dirname(file), options, basename(file)) }
+  },
 }
 
-export interface SavedModelOptions {
-  /** the tag set; default: the only one, or the one with `serve` */
-  readonly tags?: readonly string[]
+function fileOf(path: string): string | undefined {
+  if (!existsSync(path)) return undefined
+  if (!statSync(path).isDirectory()) return NAMES.some((n) => n === basename(path)) ? path : undefined
+  return NAMES.map((n) => join(path, n)).find((f) => existsSync(f))
 }
 
-/** The `saved_model.pb` or `saved_model.pbtxt` of a folder, undecoded signatures and all. @throws {AppError} BAD_MODEL_FILE, MODEL_NOT_FOUND */
-export function readMetaGraphs(dir: string): MetaGraph[] {
-  const [binary, text] = [join(dir, 'saved_model.pb'), join(dir, 'saved_model.pbtxt')]
-  let model: { meta_graphs?: MetaGraph[] }
-  if (existsSync(binary)) {
-    if (statSync(binary).size === 0)
-      throw new AppError('BAD_MODEL_FILE', { where: 'saved_model.pb', expected: 'a SavedModel', got: 'an empty file' })
-    model = decode('tensorflow.SavedModel', readFileSync(binary), 'saved_model.pb')
-  } else if (existsSync(text))
-    model = decodeText('tensorflow.SavedModel', readFileSync(text, 'utf8'), 'saved_model.pbtxt')
-  else
-    throw new AppError('MODEL_NOT_FOUND', {
-      where: dir,
-      expected: 'saved_model.pb or saved_model.pbtxt',
-      got: 'neither',
-    })
+/** Every MetaGraph of a `saved_model.pb` or `saved_model.pbtxt`. @throws {AppError} BAD_MODEL_FILE */
+export function readMetaGraphs(file: string): MetaGraph[] {
+  const where = basename(file)
+  const bytes = readFileSync(file)
+  if (bytes.length === 0)
+    throw new AppError('BAD_MODEL_FILE', { where, expected: 'a SavedModel', got: 'an empty file' })
+  const type = 'tensorflow.SavedModel'
+  const model = where.endsWith('.pb')
+    ? decode<{ meta_graphs?: MetaGraph[] }>(type, bytes, where)
+    : decodeText<{ meta_graphs?: MetaGraph[] }>(type, bytes.toString('utf8'), where)
   if (!model.meta_graphs?.length)
-    throw new AppError('BAD_MODEL_FILE', {
-      where: 'saved_model.pb',
-      expected: 'a SavedModel with a MetaGraph',
-      got: 'none',
-    })
+    throw new AppError('BAD_MODEL_FILE', { where, expected: 'a SavedModel with a MetaGraph', got: 'none' })
   return model.meta_graphs
 }
 
@@ -75,63 +63,37 @@ export function chooseMetaGraph(graphs: readonly MetaGraph[], tags?: readonly st
   })
 }
 
-/** @param dir the folder of saved_model.pb. @throws {AppError} */
-export function readSavedModel(dir: string, options: SavedModelOptions = {}): TfModel {
-  const meta = chooseMetaGraph(readMetaGraphs(dir), options.tags)
-  const graph = graphOf(meta.graph_def ?? {})
-  const prefix = join(dir, 'variables', 'variables')
+/** @param dir holds `file`, variables/ and assets/. @throws {AppError} BAD_MODEL_FILE, MODEL_AMBIGUOUS */
+export function readSavedModel(dir: string, options: ReadOptions = {}, file: string = NAMES[0]): TfModel {
+  const meta = chooseMetaGraph(readMetaGraphs(join(dir, file)), options.tags)
+  const main = graphOf(withAssetNames(meta))
+  const objects = meta.object_graph_def?.nodes?.length ? meta.object_graph_def : undefined
+  const named = signaturesOf(meta)
+  const assets = assetFiles(meta).map((a) => a.filename)
+  const called = objects && Object.keys(named).length === 0 ? calledFunctions(objects, main, assets) : undefined
+  const graph = called?.graph ?? main
   let bundle: Bundle | undefined
-  const open = (): Bundle => (bundle ??= openBundle(prefix))
-  const objects = meta.object_graph_def
+  const open = (): Bundle => (bundle ??= openBundle(join(dir, 'variables', 'variables')))
+  const variables = (): Map<string, string> => {
+    if (!objects) return new Map()
+    const keys = called && checkpointKeys(objects, open())
+    const captured = [...(called?.variables ?? [])].map(([node, id]) => [node, keys?.get(id) ?? ''] as const)
+    return new Map([...objectGraphVariables(objects, graph, open()), ...captured])
+  }
+  const outputs = options.outputs?.length ? namedOutputs(graph, options.outputs, file) : undefined
+  const signatures = called?.signatures ?? named
   return {
     graph,
-    signatures: signaturesOf(meta),
-    variable: variablesFrom(open, () =>
-      objects?.nodes?.length ? objectGraphVariables(objects, graph, open()) : undefined,
-    ),
+    signatures: outputs ? withOutputs(signatures, outputs) : signatures,
+    variable: variablesFrom(open, { objects: variables, parts: () => partitions(meta, graph) }),
     assets: assetsOf(dir, meta),
   }
 }
 
-function signaturesOf(meta: MetaGraph): Record<string, TfSignature> {
-  const out: Record<string, TfSignature> = {}
-  for (const [key, s] of Object.entries(meta.signature_def ?? {})) {
-    const outputs = Object.values(s.outputs ?? {})
-    // The init op appears as a signature whose only output is no tensor.
-    if (outputs.length === 0 || outputs.every((o) => tfDType(o.dtype) === 'invalid')) continue
-    out[key] = { method: s.method_name, inputs: infos(s.inputs, s.defaults), outputs: infos(s.outputs) }
-  }
-  return out
-}
-
-function infos(
-  map: Record<string, TensorInfo> | undefined,
-  defaults: Record<string, TensorProto> = {},
-): Record<string, SignatureTensor> {
-  return Object.fromEntries(
-    Object.entries(map ?? {})
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([alias, t]) => [
-        alias,
-        {
-          tensor: t.name,
-          dtype: tfDType(t.dtype),
-          shape: shapeOf(t.tensor_shape ?? { unknown_rank: true }),
-          ...(defaults[alias] && { default: tensorOf(defaults[alias], `default of ${alias}`) }),
-        },
-      ]),
-  )
-}
-
-/** Asset texts by the name of the tensor that carries their path, and by file name. */
-function assetsOf(dir: string, meta: MetaGraph): Map<string, string> {
-  const out = new Map<string, string>()
-  for (const a of meta.asset_file_def ?? []) {
-    const file = join(dir, 'assets', a.filename)
-    if (!existsSync(file)) continue
-    const text = readFileSync(file, 'utf8')
-    out.set(a.filename, text)
-    if (a.tensor_info?.name) out.set(a.tensor_info.name, text)
-  }
-  return out
+/** Inner tensors instead of the outputs, for what is behind them and cannot be imported. */
+function withOutputs(
+  signatures: Readonly<Record<string, TfSignature>>,
+  outputs: TfSignature['outputs'],
+): Record<string, TfSignature> {
+  return Object.fromEntries(Object.entries(signatures).map(([name, s]) => [name, { ...s, outputs }]))
 }

@@ -47,7 +47,8 @@ message TensorInfo {
 message SignatureDef { map<string, TensorInfo> inputs = 1; map<string, TensorInfo> outputs = 2; string method_name = 3; map<string, TensorProto> defaults = 4; }
 message CollectionDef {
   message NodeList { repeated string value = 1; } message BytesList { repeated bytes value = 1; }
-  oneof kind { NodeList node_list = 1; BytesList bytes_list = 2; }
+  message Any { string type_url = 1; bytes value = 2; } message AnyList { repeated Any value = 1; }
+  oneof kind { NodeList node_list = 1; BytesList bytes_list = 2; AnyList any_list = 5; }
 }
 message AssetFileDef { TensorInfo tensor_info = 1; string filename = 2; }
 message MetaInfoDef { string meta_graph_version = 1; repeated string tags = 4; string tensorflow_version = 5; bool stripped_default_attrs = 7; map<string, string> function_aliases = 8; }
