@@ -79,22 +79,39 @@ function foldBias(e: Editor, n: OnnxNode, at: number): void {
   const side = e.initializers.has(n.inputs[1]!) ? 1 : e.initializers.has(n.inputs[0]!) ? 0 : undefined
   if (side === undefined) return
   const added = e.initializers.get(n.inputs[side]!)!
-  const f = filterOf(e, n.inputs[1 - side]!)
+  const value = n.inputs[1 - side]!
+  // A one-dimensional convolution is a two-dimensional one with its extra axis squeezed away again.
+  const squeeze = squeezeOf(e, value)
+  const f = filterOf(e, squeeze ? squeeze.node.inputs[0]! : value)
   if (!f || added.dtype !== 'float32') return
   const channels = f.weights.shape[0]!
-  const spatial = f.weights.shape.length - 2
-  const wide = [...Array<number>(Math.max(0, spatial + 2 - added.shape.length)).fill(1), ...added.shape]
-  if (
-    wide.length !== spatial + 2 ||
-    wide[0] !== 1 ||
-    wide.slice(2).some((d) => d !== 1) ||
-    (wide[1] !== channels && wide[1] !== 1)
-  )
-    return
+  const rank = f.weights.shape.length
+  const wide = [
+    ...Array<number>(Math.max(0, rank - (squeeze?.axes.length ?? 0) - added.shape.length)).fill(1),
+    ...added.shape,
+  ]
+  for (const axis of squeeze?.axes ?? []) wide.splice(axis, 0, 1)
+  if (wide.length !== rank || wide.some((d, i) => d !== 1 && (i !== 1 || d !== channels))) return
   const [values, before] = [added.data as Float32Array, f.bias?.data as Float32Array | undefined]
   const bias = Float32Array.from(
     { length: channels },
     (_, c) => (before?.[c] ?? 0) + values[values.length === 1 ? 0 : c]!,
   )
-  fuse(e, f, n, at, undefined, bias)
+  if (!squeeze) {
+    fuse(e, f, n, at, undefined, bias)
+    return
+  }
+  const b = e.constant(`${f.conv.name}/bias`, tensor('float32', [channels], bias))
+  e.replace(f.at, { ...f.conv, inputs: [f.conv.inputs[0]!, f.conv.inputs[1]!, b] })
+  e.replace(squeeze.at, undefined)
+  e.replace(at, { ...squeeze.node, outputs: n.outputs })
+}
+
+/** A Squeeze with known axes, in ascending order, that only `value`'s reader uses. */
+function squeezeOf(e: Editor, value: string): { node: OnnxNode; at: number; axes: number[] } | undefined {
+  const made = e.maker(value)
+  const axes = made && e.initializers.get(made.node.inputs[1] ?? '')
+  if (made?.node.type !== 'Squeeze' || !axes || !e.isPrivate(value)) return undefined
+  const list = Array.from(axes.data as ArrayLike<bigint>, Number).sort((a, b) => a - b)
+  return list.every((a) => a >= 0) ? { ...made, axes: list } : undefined
 }
