@@ -111,16 +111,6 @@ export const NN = {
       return [b.op('Neg', [picked]), backprop]
     },
   }),
-  TopKV2: op({
-    in: ['input', 'k'],
-    out: ['values', 'indices'],
-    attrs: { sorted: true, index_type: null },
-    emit: (n, b) => {
-      const k = b.reshape(b.cast(n.in.k, 'int64'), [1])
-      const [values, indices] = b.ops('TopK', [n.in.input, k], { axis: -1, sorted: n.attrs.sorted ? 1 : 0 }, 2)
-      return [values!, n.attrs.index_type === 'int64' ? indices! : b.cast(indices!, 'int32')]
-    },
-  }),
   CTCGreedyDecoder: op({
     in: ['inputs', 'sequence_length'],
     out: ['decoded_indices', 'decoded_values', 'decoded_shape', 'log_probability'],
