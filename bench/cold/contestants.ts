@@ -3,8 +3,9 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writ
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { Arch } from '../../packager/layers/definition.ts'
-import { layersFor, readDist } from '../../packager/layers/dist.ts'
+import { readDist } from '../../packager/layers/dist.ts'
 import { projectRoot } from '../../packager/root.ts'
+import { bootOptions } from '../../packager/sandbox/dist.ts'
 import type { SandboxOptions } from '../../packager/sandbox/sandbox.ts'
 
 export interface Contestant {
@@ -26,11 +27,10 @@ export async function contestants(example: string, arch: Arch): Promise<Contesta
   const model = index.models[0]!
   const signature = model.signatures[model.defaultSignature]!
   const [input, output] = [Object.values(signature.inputs)[0]!, Object.values(signature.outputs)]
-  const layers = layersFor(index, arch).map((l) => join(dist, l.file))
+  const ours = bootOptions(dist, index, arch)
   const native = { arch, memory: 1769 }
   // the output that the hooks read
   const scores = output.find((o) => signature.outputs.scores === o) ?? output[0]!
-  const own = index.functions.find((f) => f.name === 'predict')!
 
   const graph = `/opt/models/${model.name}/${model.version}/${signature.graph}`
   const env = { GRAPH: graph, INPUT: input.name, OUTPUT: scores.name }
@@ -38,12 +38,12 @@ export async function contestants(example: string, arch: Arch): Promise<Contesta
     {
       name: 'modelayer',
       about: 'the built zips',
-      options: { ...native, layers, function: join(dist, own.file), handler: own.handler },
+      options: { ...native, ...ours },
     },
     {
       name: 'floor',
       about: 'nothing but dlopen, one graph, one PNG by hand',
-      options: { ...native, layers, function: floor(), handler: 'floor.handler', env },
+      options: { ...native, ...ours, function: floor(), handler: 'floor.handler', env },
     },
     {
       name: 'naive',

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AppError, isAppError } from '../../src/errors.ts'
 import { createApp } from '../../src/http/app.ts'
-import { openModel } from '../../src/models.ts'
+import { openStore } from '../../src/models.ts'
 import { type Reporter, silent } from '../cli/reporter.ts'
 import type { ModelPackage } from '../package/types.ts'
 import { defaultCache } from '../root.ts'
@@ -55,8 +55,9 @@ async function reproduce(pkg: ModelPackage, staged: Staged, io: Reporter): Promi
   }
   return io.step(`Golden requests of ${pkg.name}`, async (progress) => {
     // this version and no other, whatever else is staged
-    const model = openModel(staged.dir, [staged.root])
-    const app = createApp({ models: [model], get: () => model }, { log: (line) => io.debug(JSON.stringify(line)) })
+    const store = openStore({ roots: [staged.root], defaultModel: pkg.name })
+    const model = store.get(pkg.name, pkg.version)
+    const app = createApp({ ...store, get: () => model }, { log: (line) => io.debug(JSON.stringify(line)) })
     const onResult = (done: number, of: number) => progress(`${done} of ${of}`)
     const results = await runGolden(app, dir, { root: pkg.dir, onResult })
     const error = goldenError(results)

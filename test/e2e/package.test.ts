@@ -13,10 +13,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { Arch } from '../../packager/layers/definition.ts'
-import { type DistIndex, layersFor, readDist } from '../../packager/layers/dist.ts'
+import { type DistIndex, readDist } from '../../packager/layers/dist.ts'
 import { defaultCache, projectRoot } from '../../packager/root.ts'
+import { bootOptions } from '../../packager/sandbox/dist.ts'
 import { httpEvent } from '../../packager/sandbox/events.ts'
-import { Sandbox, type SandboxOptions } from '../../packager/sandbox/sandbox.ts'
+import { Sandbox } from '../../packager/sandbox/sandbox.ts'
 import { unpack } from '../../packager/sandbox/unpack.ts'
 import { encodeRequest } from '../../packager/verify/request.ts'
 import { built, run } from '../fixtures/package/run.ts'
@@ -35,11 +36,7 @@ before(async () => {
   index = await readDist(dist)
 })
 
-function options(): SandboxOptions {
-  const [predict] = index.functions
-  const layers = layersFor(index, arch).map((l) => join(dist, l.file))
-  return { layers, function: join(dist, predict!.file), handler: predict!.handler, arch }
-}
+const options = () => bootOptions(dist, index, arch)
 
 const digit = (file: string) =>
   httpEvent(encodeRequest({ multipart: { images: { file } } }, (f) => readFileSync(join(example, 'digits', f))))
@@ -108,6 +105,39 @@ test('a package that no longer answers as recorded is refused, and nothing is bu
   assert.equal(code, 1)
   assert.match(err, /GOLDEN_DIFFERS.*1 of \d+ differ(.|\n)*predicted_label/)
   assert.ok(!existsSync(join(out, 'layers')))
+})
+
+test('two versions share a layer, each reproduces its own golden requests, the newest answers', async () => {
+  const versions = ['1', '2'].map((v) => join(work, 'versions', 'mnist', v))
+  for (const dir of versions) cpSync(example, dir, { recursive: true })
+  // version 1 answers otherwise, and says so in its golden requests
+  const hooks = join(versions[0]!, 'model', 'customize_service.ts')
+  writeFileSync(
+    hooks,
+    readFileSync(hooks, 'utf8').replace('return { predicted_label:', 'return { old: true, predicted_label:'),
+  )
+  for (const file of readdirSync(join(versions[0]!, 'golden'))) {
+    const path = join(versions[0]!, 'golden', file)
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/"predicted_label": "\d"/g, '"old": true, $&'))
+  }
+  const out = join(work, 'both')
+  const { code, err } = await run(['package', ...versions.toReversed(), '-o', out, '--arch', arch])
+  assert.equal(code, 0, err)
+  const both = await readDist(out)
+  assert.deepEqual(
+    both.models.map((m) => [m.name, m.version, m.layer]),
+    [
+      ['mnist', '1', 'model-mnist'],
+      ['mnist', '2', 'model-mnist'],
+    ],
+  )
+  const sandbox = await Sandbox.start(bootOptions(out, both, arch))
+  try {
+    const { response } = await sandbox.invoke(digit('7.png'))
+    assert.doesNotMatch((response as { body: string }).body, /old/)
+  } finally {
+    await sandbox.close()
+  }
 })
 
 test('what the command line refuses', async () => {
