@@ -2,14 +2,14 @@ import { type Tensor, tensor } from '../../src/tensor.ts'
 import type { OnnxGraph, OnnxNode } from '../onnx/value.ts'
 import { Editor } from './edit.ts'
 
-/** What follows a convolution channel by channel moves into its weights: BatchNormalization with constant statistics, and the addition of a bias. */
+/** What follows a convolution channel by channel moves into its weights: BatchNormalization with constant statistics, and scales and biases. */
 export function foldIntoConvolutions(g: OnnxGraph): OnnxGraph {
   const e = new Editor(g)
   for (let at = 0; at < e.nodes.length; at++) {
     const n = e.nodes[at]
     if (n?.domain !== '') continue
     if (n.type === 'BatchNormalization') foldNorm(e, n, at)
-    else if (n.type === 'Add') foldBias(e, n, at)
+    else if (n.type === 'Add' || n.type === 'Mul') foldArithmetic(e, n, at)
   }
   return e.done()
 }
@@ -43,7 +43,7 @@ function fuse(
 ): void {
   const w = weights ? e.constant(`${f.conv.inputs[1]!}/folded`, weights) : f.conv.inputs[1]!
   const b = e.constant(`${f.conv.name}/bias`, tensor('float32', [bias.length], bias))
-  e.replace(f.at, undefined)
+  if (f.at !== at) e.replace(f.at, undefined)
   e.replace(at, { ...f.conv, inputs: [f.conv.inputs[0]!, w, b], outputs: follower.outputs })
 }
 
@@ -61,50 +61,59 @@ function foldNorm(e: Editor, n: OnnxNode, at: number): void {
   )
     return
   const epsilon = typeof n.attrs.epsilon === 'number' ? n.attrs.epsilon : 1e-5
-  const channels = f.weights.shape[0]!
-  const factor = Float64Array.from({ length: channels }, (_, c) => scale[c]! / Math.sqrt(variance[c]! + epsilon))
-  const old = f.weights.data as Float32Array
-  const per = old.length / channels
-  const data = new Float32Array(old.length)
-  for (let i = 0; i < data.length; i++) data[i] = old[i]! * factor[Math.floor(i / per)]!
-  const before = f.bias?.data as Float32Array | undefined
-  const bias = Float32Array.from(
-    { length: channels },
-    (_, c) => ((before?.[c] ?? 0) - mean[c]!) * factor[c]! + shift[c]!,
-  )
-  fuse(e, f, n, at, { ...f.weights, data }, bias)
+  const factor = (c: number) => scale[c]! / Math.sqrt(variance[c]! + epsilon)
+  const bias = mapBias(f, (b, c) => (b - mean[c]!) * factor(c) + shift[c]!)
+  fuse(e, f, n, at, scaled(f.weights, factor), bias)
 }
 
-function foldBias(e: Editor, n: OnnxNode, at: number): void {
+const channelsOf = (f: Filter): number => f.weights.shape[0]!
+
+function mapBias(f: Filter, change: (before: number, channel: number) => number): Float32Array {
+  const before = f.bias?.data as Float32Array | undefined
+  return Float32Array.from({ length: channelsOf(f) }, (_, c) => change(before?.[c] ?? 0, c))
+}
+
+function scaled(weights: Tensor, factor: (channel: number) => number): Tensor {
+  const old = weights.data as Float32Array
+  const per = old.length / weights.shape[0]!
+  const data = new Float32Array(old.length)
+  for (let i = 0; i < data.length; i++) data[i] = old[i]! * factor(Math.floor(i / per))
+  return { ...weights, data }
+}
+
+/** x × c or x + c with a constant for each channel: what Keras writes for BatchNormalization, and for a bias. */
+function foldArithmetic(e: Editor, n: OnnxNode, at: number): void {
   const side = e.initializers.has(n.inputs[1]!) ? 1 : e.initializers.has(n.inputs[0]!) ? 0 : undefined
   if (side === undefined) return
-  const added = e.initializers.get(n.inputs[side]!)!
   const value = n.inputs[1 - side]!
   // A one-dimensional convolution is a two-dimensional one with its extra axis squeezed away again.
   const squeeze = squeezeOf(e, value)
   const f = filterOf(e, squeeze ? squeeze.node.inputs[0]! : value)
-  if (!f || added.dtype !== 'float32') return
-  const channels = f.weights.shape[0]!
-  const rank = f.weights.shape.length
-  const wide = [
-    ...Array<number>(Math.max(0, rank - (squeeze?.axes.length ?? 0) - added.shape.length)).fill(1),
-    ...added.shape,
-  ]
-  for (const axis of squeeze?.axes ?? []) wide.splice(axis, 0, 1)
-  if (wide.length !== rank || wide.some((d, i) => d !== 1 && (i !== 1 || d !== channels))) return
-  const [values, before] = [added.data as Float32Array, f.bias?.data as Float32Array | undefined]
-  const bias = Float32Array.from(
-    { length: channels },
-    (_, c) => (before?.[c] ?? 0) + values[values.length === 1 ? 0 : c]!,
-  )
+  const constant = f && perChannel(e.initializers.get(n.inputs[side]!)!, f, squeeze?.axes ?? [])
+  if (!f || !constant) return
+  const [weights, bias] =
+    n.type === 'Mul'
+      ? [scaled(f.weights, constant), mapBias(f, (b, c) => b * constant(c))]
+      : [undefined, mapBias(f, (b, c) => b + constant(c))]
   if (!squeeze) {
-    fuse(e, f, n, at, undefined, bias)
+    fuse(e, f, n, at, weights, bias)
     return
   }
-  const b = e.constant(`${f.conv.name}/bias`, tensor('float32', [channels], bias))
-  e.replace(f.at, { ...f.conv, inputs: [f.conv.inputs[0]!, f.conv.inputs[1]!, b] })
+  const middle = e.value(f.conv.outputs[0]!, e.info.get(f.conv.outputs[0]!) ?? { dtype: 'float32', shape: undefined })
+  fuse(e, f, { ...n, outputs: [middle] }, f.at, weights, bias)
   e.replace(squeeze.at, undefined)
-  e.replace(at, { ...squeeze.node, outputs: n.outputs })
+  e.replace(at, { ...squeeze.node, inputs: [middle, squeeze.node.inputs[1]!], outputs: n.outputs })
+}
+
+/** The constant by channel, if it broadcasts along channels only. */
+function perChannel(t: Tensor, f: Filter, squeezed: readonly number[]): ((channel: number) => number) | undefined {
+  if (!(t.data instanceof Float32Array)) return undefined
+  const rank = f.weights.shape.length
+  const wide = [...Array<number>(Math.max(0, rank - squeezed.length - t.shape.length)).fill(1), ...t.shape]
+  for (const axis of squeezed) wide.splice(axis, 0, 1)
+  if (wide.length !== rank || wide.some((d, i) => d !== 1 && (i !== 1 || d !== channelsOf(f)))) return undefined
+  const values = t.data
+  return (c) => values[values.length === 1 ? 0 : c]!
 }
 
 /** A Squeeze with known axes, in ascending order, that only `value`'s reader uses. */
