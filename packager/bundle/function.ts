@@ -5,7 +5,7 @@ import { projectRoot } from '../root.ts'
 import { natives, SHARP_FILE } from './natives.ts'
 
 export interface FunctionBundle {
-  /** the files of the function, the entry first */
+  /** the files of the function, by name */
   readonly files: readonly { readonly name: string; readonly path: string; readonly bytes: number }[]
   /** every module inside, relative to the project: what the tests of reachability read */
   readonly inputs: readonly string[]
@@ -35,7 +35,8 @@ export async function bundleFunction(name: string, entry: string, outdir: string
     supported: { 'dynamic-import': false },
     mainFields: ['module', 'main'],
     minify: true,
-    legalComments: 'none',
+    // the licence notices of what is inside, beside it
+    legalComments: 'external',
     plugins: [natives],
     metafile: true,
     logLevel: 'silent',
@@ -55,8 +56,8 @@ export async function bundleFunction(name: string, entry: string, outdir: string
   const usesSharp = main.imports.some((i) => i.external && i.path === `./${SHARP_FILE}`)
   const files = outputs
     .map(([path, { bytes }]) => ({ name: basename(path), path: resolve(root, path), bytes }))
-    .filter((f) => f.name === `${name}.js` || usesSharp)
-  return { files: files.sort((a) => (a.name === `${name}.js` ? -1 : 1)), inputs }
+    .filter((f) => f.name.startsWith(`${name}.js`) || usesSharp)
+  return { files: files.sort((a, b) => (a.name < b.name ? -1 : 1)), inputs }
 }
 
 /** The source of a function, in the clone or the installed package. */

@@ -29,6 +29,8 @@ interface Setting {
   /** folder of the hierarchy below /sys/fs/cgroup */
   readonly hierarchy: string
   readonly writes: readonly (readonly [file: string, value: string])[]
+  /** Lambda has no swap; where the kernel does not account for it there is nothing to write */
+  readonly swap?: readonly [file: string, value: string]
 }
 
 function settings(memory: number, unified: boolean): Setting[] {
@@ -38,11 +40,17 @@ function settings(memory: number, unified: boolean): Setting[] {
   const capped = cpus < availableParallelism()
   if (unified) {
     const cpu = capped ? [['cpu.max', `${quota} ${PERIOD}`] as const] : []
-    return [{ what: 'memory and CPU', hierarchy: '', writes: [['memory.max', limit], ...cpu] }]
+    const writes = [['memory.max', limit] as const, ...cpu]
+    return [{ what: 'memory and CPU', hierarchy: '', writes, swap: ['memory.swap.max', '0'] }]
   }
   const cpu = [['cpu.cfs_period_us', `${PERIOD}`] as const, ['cpu.cfs_quota_us', `${quota}`] as const]
   return [
-    { what: 'memory', hierarchy: 'memory', writes: [['memory.limit_in_bytes', limit]] },
+    {
+      what: 'memory',
+      hierarchy: 'memory',
+      writes: [['memory.limit_in_bytes', limit]],
+      swap: ['memory.memsw.limit_in_bytes', limit],
+    },
     ...(capped ? [{ what: 'CPU', hierarchy: 'cpu', writes: cpu }] : []),
   ]
 }
@@ -54,7 +62,7 @@ export function makeCgroup(memory: number): Cgroup {
   const missing: string[] = []
   if (cpusFor(memory) > availableParallelism())
     missing.push(`CPU: this machine has ${availableParallelism()}, Lambda gives ${cpusFor(memory).toFixed(1)}`)
-  for (const { what, hierarchy, writes } of settings(memory, unified)) {
+  for (const { what, hierarchy, writes, swap } of settings(memory, unified)) {
     const parent = join(ROOT, hierarchy)
     const dir = join(parent, name)
     try {
@@ -64,6 +72,7 @@ export function makeCgroup(memory: number): Cgroup {
       mkdirSync(dir)
       dirs.push(dir)
       for (const [file, value] of writes) writeFileSync(join(dir, file), value)
+      if (swap && existsSync(join(dir, swap[0]))) writeFileSync(join(dir, swap[0]), swap[1])
     } catch (e) {
       missing.push(`${what}: not limited (${(e as NodeJS.ErrnoException).code} at ${dir})`)
     }

@@ -113,7 +113,7 @@ test('the model layer unpacks below models/, the function holds handler and hook
   await buildLayers({ staging: staging(), out, arch: [process.arch as Arch], functions, image: false })
   const names = (file: string) => Object.keys(unzipSync(readFileSync(join(out, file))))
   assert.deepEqual(names('layers/model-m.zip'), ['models/m/1/manifest.json', 'models/m/1/weights.bin'])
-  assert.deepEqual(names('functions/predict.zip'), ['hooks/m@1.js', 'predict.js', 'sharp.js'])
+  assert.deepEqual(names('functions/predict.zip'), ['hooks/m@1.js', 'predict.js', 'sharp.js', 'sharp.js.LEGAL.txt'])
   const { layers, models } = await readDist(out)
   assert.ok(!layers.some((l) => l.name === 'image'))
   assert.equal(models[0]?.layer, 'model-m')
@@ -215,7 +215,7 @@ test('a bundle holds the JavaScript of the native packages, and neither the AWS 
   const { files, inputs } = await bundleFunction('predict', functionEntry('predict'), join(work, 'bundle'))
   assert.deepEqual(
     files.map((f) => f.name),
-    ['predict.js', 'sharp.js'],
+    ['predict.js', 'sharp.js', 'sharp.js.LEGAL.txt'],
   )
   const [main, sharp] = files.map((f) => readFileSync(f.path, 'utf8')) as [string, string]
   assert.ok(main.length < 130_000, `predict.js has ${main.length} bytes, all of which a cold start compiles`)
