@@ -241,8 +241,9 @@ export class Converter {
     if (this.initialised.has(table)) return
     this.initialised.add(table)
     const feed = new Map<string, Out>([[`${table.node.name}:0`, table]])
+    const names = this.namesOf(table.node.name)
     for (const node of this.model.graph.nodes.values()) {
-      if (!node.inputs.some((r) => r.node === table.node.name)) continue
+      if (!node.inputs.some((r) => names.has(r.node))) continue
       const target = node.attrs.f
       const name = typeof target === 'object' && 'func' in target ? target.func : node.op
       const f = this.model.graph.functions.get(name)
@@ -252,6 +253,17 @@ export class Converter {
         this.effects(f, args, b)
       }
     }
+  }
+
+  /** A table and the Identity nodes it goes through, which inlined functions leave behind. */
+  private namesOf(table: string): Set<string> {
+    const names = new Set([table])
+    for (let size = 0; size < names.size; ) {
+      size = names.size
+      for (const n of this.model.graph.nodes.values())
+        if (n.op === 'Identity' && names.has(n.inputs[0]?.node ?? '')) names.add(n.name)
+    }
+    return names
   }
 
   private effects(f: TfFunction, args: readonly Out[], b: Builder): void {

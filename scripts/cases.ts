@@ -15,6 +15,8 @@ export interface Case {
   readonly signature: string | undefined
   readonly tags?: readonly string[]
   readonly outputNames?: readonly string[]
+  /** weights of an architecture in JSON */
+  readonly weights?: string
   inputs(): Record<string, Tensor>
   /** undefined: TensorFlow errs, or it happens to run what breaks the declared shape, which may be refused */
   expected(): Record<string, Expected> | undefined
@@ -25,7 +27,7 @@ export interface Case {
   readonly check: { readonly value: boolean; readonly shape: boolean; readonly dtype: boolean }
 }
 
-interface Expected {
+export interface Expected {
   readonly dtype: string
   readonly shape: readonly number[]
   /** complex numbers as pairs */
@@ -41,6 +43,7 @@ export async function runCase(c: Case, scratch: string): Promise<string | undefi
     const source = await importSource(c.model, {
       ...(c.tags && { tags: c.tags }),
       ...(c.outputNames && { outputs: c.outputNames }),
+      ...(c.weights && { weights: c.weights }),
     })
     const only = source.import(c.signature ?? source.signatures[0]!)
     const graph = only.kind === 'file' ? relative(dir, only.path) : 'model.onnx'
@@ -63,7 +66,12 @@ export async function runCase(c: Case, scratch: string): Promise<string | undefi
   }
 }
 
-function compareAll(expected: Record<string, Expected>, got: Record<string, Tensor>, c: Case): string | undefined {
+/** What is different, or undefined. */
+export function compareAll(
+  expected: Record<string, Expected>,
+  got: Record<string, Tensor>,
+  c: Pick<Case, 'rtol' | 'atol' | 'mtol' | 'check'>,
+): string | undefined {
   for (const [name, e] of Object.entries(expected)) {
     const g = got[name]
     if (!g) return `output ${name} is missing; there are ${Object.keys(got)}`
@@ -73,7 +81,7 @@ function compareAll(expected: Record<string, Expected>, got: Record<string, Tens
   return undefined
 }
 
-function compare(e: Expected, g: Tensor, c: Case): string | undefined {
+function compare(e: Expected, g: Tensor, c: Pick<Case, 'rtol' | 'atol' | 'mtol' | 'check'>): string | undefined {
   const complex = e.dtype.startsWith('complex')
   const dtype = complex ? (e.dtype === 'complex64' ? 'float32' : 'float64') : e.dtype
   const shape = complex ? [...e.shape, 2] : e.shape
@@ -102,7 +110,11 @@ function numbers(t: Tensor): ArrayLike<number | bigint | string> {
   return t.data as ArrayLike<number | bigint | string>
 }
 
-function close(e: number | bigint | string, a: number | bigint | string, c: Case): boolean {
+function close(
+  e: number | bigint | string,
+  a: number | bigint | string,
+  c: Pick<Case, 'rtol' | 'atol' | 'mtol'>,
+): boolean {
   if (typeof e === 'string' || typeof a === 'string') return e === a
   if (typeof e === 'bigint' && typeof a === 'bigint' && e === a) return true
   let [x, y] = [Number(e), Number(a)]
@@ -155,7 +167,8 @@ function readExpected(file: string): Expected {
   return { dtype: t.dtype, shape: t.shape, data: numbers(t) }
 }
 
-interface JsonTensor {
+/** A tensor as cases.json and the vectors of the op tables have it: flat data, NaN and infinities as words. */
+export interface JsonTensor {
   dtype: string
   shape: number[]
   data?: (number | string | boolean)[]
@@ -203,7 +216,7 @@ const WORDS: Readonly<Record<string, number>> = {
   '-Infinity': Number.NEGATIVE_INFINITY,
 }
 
-function jsonTensor(t: JsonTensor, dir: string): Tensor {
+export function jsonTensor(t: JsonTensor, dir = ''): Tensor {
   if (t.npy) return readNpy(readFileSync(join(dir, t.npy)), t.npy)
   const dtype = t.dtype as DType
   if (dtype === 'string')
@@ -218,7 +231,7 @@ function jsonTensor(t: JsonTensor, dir: string): Tensor {
   return { dtype, shape: t.shape, data: out }
 }
 
-function jsonExpected(t: JsonTensor, dir: string): Expected {
+export function jsonExpected(t: JsonTensor, dir = ''): Expected {
   if (t.npy || (t.dtype !== 'bfloat16' && t.dtype !== 'float16')) {
     const x = jsonTensor(t, dir)
     return { dtype: x.dtype, shape: x.shape, data: numbers(x) }

@@ -1,3 +1,5 @@
+import { tfDType } from '../formats/proto/tensorflow.ts'
+import { shapeOf } from '../formats/tftensor.ts'
 import type { Attr, Ref, SignatureTensor, TfFunction, TfGraph, TfNode, TfSignature } from '../graph.ts'
 import type { ConcreteFunction, ObjectGraph, SavedObject } from './objectgraph.ts'
 import { type Leaf, leaves, type StructuredValue } from './structured.ts'
@@ -114,7 +116,9 @@ function capture(id: number, s: Scene): Ref | undefined {
   const name = `captured/${id}`
   if (s.nodes.has(name)) return { node: name, index: 0 }
   if (o?.variable) {
-    s.variables.set(add(s, name, 'VarHandleOp', [], {}), id)
+    const { dtype, shape } = o.variable
+    const attrs = { dtype: { dtype: tfDType(dtype) }, shape: { shape: shapeOf(shape) } }
+    s.variables.set(add(s, name, 'VarHandleOp', [], attrs), id)
     return { node: name, index: 0 }
   }
   if (o?.constant) return s.nodes.has(o.constant.operation) ? { node: o.constant.operation, index: 0 } : undefined

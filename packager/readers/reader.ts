@@ -6,6 +6,8 @@ export interface ReadOptions {
   readonly tags?: readonly string[]
   /** tensors to compute, for graphs without a signature */
   readonly outputs?: readonly string[]
+  /** the weights of an architecture in JSON: a .weights.h5 file or the prefix of a checkpoint; default: the ones beside it */
+  readonly weights?: string
 }
 
 /** What a reader yields, by the kind of graph that is inside. */

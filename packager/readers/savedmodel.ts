@@ -5,7 +5,7 @@ import { type Bundle, openBundle } from '../formats/bundle.ts'
 import { graphOf } from '../formats/graphdef.ts'
 import { decode } from '../formats/protobuf.ts'
 import { decodeText } from '../formats/prototext.ts'
-import type { TfModel, TfSignature } from '../graph.ts'
+import type { TfGraph, TfModel, TfNode, TfSignature, TfTensor } from '../graph.ts'
 import { namedOutputs } from './endpoints.ts'
 import { calledFunctions } from './functions.ts'
 import { assetFiles, assetsOf, type MetaGraph, signaturesOf, withAssetNames } from './metagraph.ts'
@@ -85,9 +85,23 @@ export function readSavedModel(dir: string, options: ReadOptions = {}, file: str
   return {
     graph,
     signatures: outputs ? withOutputs(signatures, outputs) : signatures,
-    variable: variablesFrom(open, { objects: variables, parts: () => partitions(meta, graph) }),
+    variable: variablesFrom(open, {
+      objects: variables,
+      parts: () => partitions(meta, graph),
+      initial: (node) => assigned(node, graph),
+    }),
     assets: assetsOf(dir, meta),
   }
+}
+
+/** TF2 keeps the path of an asset in a variable, which the init op assigns; no checkpoint holds it. */
+function assigned(node: TfNode, graph: TfGraph): TfTensor | undefined {
+  for (const n of graph.nodes.values()) {
+    if (n.op !== 'AssignVariableOp' || n.inputs[0]?.node !== node.name) continue
+    const value = graph.nodes.get(n.inputs[1]?.node ?? '')?.attrs.value
+    if (typeof value === 'object' && 'tensor' in value) return value.tensor
+  }
+  return undefined
 }
 
 /** Inner tensors instead of the outputs, for what is behind them and cannot be imported. */

@@ -9,6 +9,8 @@ export interface VariableNames {
   objects?(): ReadonlyMap<string, string>
   /** parts of partitioned variables by node name */
   parts?(): ReadonlyMap<string, Part>
+  /** what an init op puts into a variable that is not in the checkpoint */
+  initial?(node: TfNode): TfTensor | undefined
 }
 
 /**
@@ -29,17 +31,18 @@ export function variablesFrom(open: () => Bundle, names: VariableNames): (node: 
     const shared = typeof node.attrs.shared_name === 'string' ? node.attrs.shared_name : ''
     const bundle = open()
     const candidates = [keys.get(node.name), keys.get(shared), shared, node.name].filter((k): k is string => !!k)
-    const key = candidates.find((k) => bundle.has(k))
-    if (key !== undefined) {
-      checkShape(node, key, bundle)
-      return once(key, () => bundle.read(key))
-    }
+    const stored = candidates.filter((k) => bundle.has(k))
+    const key = stored.find((k) => misfit(node, k, bundle) === undefined)
+    if (key !== undefined) return once(key, () => bundle.read(key))
     parts ??= names.parts?.() ?? new Map()
     const part = parts.get(node.name)
     if (part && bundle.has(part.key)) {
       checkPart(node, part, bundle)
       return once(`${part.key} ${part.start} ${part.size}`, () => bundle.slice(part.key, part.start, part.size))
     }
+    const initial = names.initial?.(node)
+    if (initial) return initial
+    if (stored[0] !== undefined) throw misfit(node, stored[0], bundle)
     throw new AppError('CHECKPOINT_MISMATCH', {
       where: `variable ${node.name}`,
       expected: `a tensor under ${[...candidates, ...(part ? [part.key] : [])].map((c) => `'${c}'`).join(' or ')} in the checkpoint`,
@@ -51,14 +54,15 @@ export function variablesFrom(open: () => Bundle, names: VariableNames): (node: 
 
 const FIX = 'Graph and variables/ must come from the same export.'
 
-function checkShape(node: TfNode, key: string, bundle: Bundle): void {
+/** Why the tensor under a key is not the value of a variable, or undefined. */
+function misfit(node: TfNode, key: string, bundle: Bundle): AppError | undefined {
   const stored = bundle.describe(key)!
   const shape = attrShape(node)
   const dtype = attrType(node) ?? stored.dtype
   const fits =
     !shape || (shape.length === stored.shape.length && shape.every((d, i) => d === null || d === stored.shape[i]))
-  if (fits && dtype === stored.dtype) return
-  throw new AppError('CHECKPOINT_MISMATCH', {
+  if (fits && dtype === stored.dtype) return undefined
+  return new AppError('CHECKPOINT_MISMATCH', {
     where: `variable ${node.name}`,
     expected: spell(dtype, shape ?? null),
     got: `${spell(stored.dtype, stored.shape)} under '${key}' in the checkpoint`,
