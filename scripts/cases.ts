@@ -4,7 +4,7 @@ import { parseNpy, readNpy } from '../packager/formats/npy.ts'
 import { importSource } from '../packager/import.ts'
 import { writeModel } from '../packager/onnx/write.ts'
 import { isAppError } from '../src/errors.ts'
-import { fromBfloat, fromHalf } from '../src/half.ts'
+import { fromBfloat, fromHalf, toBfloat, toHalf } from '../src/half.ts'
 import { createSession } from '../src/session.ts'
 import { DTYPES, type DType, sizeOf, type Tensor } from '../src/tensor.ts'
 
@@ -218,23 +218,29 @@ const WORDS: Readonly<Record<string, number>> = {
 
 export function jsonTensor(t: JsonTensor, dir = ''): Tensor {
   if (t.npy) return readNpy(readFileSync(join(dir, t.npy)), t.npy)
-  const dtype = t.dtype as DType
-  if (dtype === 'string')
+  const words = t.data ?? []
+  if (t.dtype === 'string')
     return {
-      dtype,
+      dtype: 'string',
       shape: t.shape,
-      data: t.data ? t.data.map(String) : t.b64!.map((b) => Buffer.from(b, 'base64').toString('latin1')),
+      data: t.data ? words.map(String) : t.b64!.map((b) => Buffer.from(b, 'base64').toString('latin1')),
     }
+  // complex numbers are pairs, to the graph too
+  if (t.dtype.startsWith('complex'))
+    return jsonTensor({ ...t, dtype: t.dtype === 'complex64' ? 'float32' : 'float64', shape: [...t.shape, 2] }, dir)
+  const dtype = t.dtype as Exclude<DType, 'string'>
+  const store = STORED[t.dtype] ?? ((v: number) => v)
+  const big = dtype === 'int64' || dtype === 'uint64'
   const out = new DTYPES[dtype].array(sizeOf(t.shape)) as { [i: number]: number | bigint } & Tensor['data']
-  for (const [i, v] of (t.data ?? []).entries())
-    out[i] = dtype === 'int64' || dtype === 'uint64' ? BigInt(v) : (WORDS[String(v)] ?? Number(v))
+  for (const [i, v] of words.entries()) out[i] = big ? BigInt(v) : store(WORDS[String(v)] ?? Number(v))
   return { dtype, shape: t.shape, data: out }
 }
 
+const STORED: Readonly<Record<string, (v: number) => number>> = { float16: toHalf, bfloat16: toBfloat }
+
 export function jsonExpected(t: JsonTensor, dir = ''): Expected {
-  if (t.npy || (t.dtype !== 'bfloat16' && t.dtype !== 'float16')) {
-    const x = jsonTensor(t, dir)
-    return { dtype: x.dtype, shape: x.shape, data: numbers(x) }
-  }
-  return { dtype: t.dtype, shape: t.shape, data: (t.data ?? []).map((v) => WORDS[String(v)] ?? Number(v)) }
+  const x = jsonTensor(t, dir)
+  return t.dtype.startsWith('complex')
+    ? { dtype: t.dtype, shape: t.shape, data: numbers(x) }
+    : { dtype: x.dtype, shape: x.shape, data: numbers(x) }
 }
