@@ -52,7 +52,9 @@ export PATH="$BOX_PATH" LD_LIBRARY_PATH="$BOX_LIBS" PWD=/var/task
 unset BOX_PATH BOX_LIBS
 echo >&3
 exec 3>&-
-ENTER || exit $?
+# the shell's own word on how it ended would stand in the function's log
+exec 4>&2 2>/dev/null
+ENTER 2>&4 4>&- || exit $?
 `
 
 /** Lambda's user and group. */

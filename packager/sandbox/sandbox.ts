@@ -120,7 +120,8 @@ async function start(options: SandboxOptions): Promise<Sandbox> {
   }
 
   const end = async () => {
-    const old = environment ?? (await starting)
+    // one that could not start has nothing to end, and its error was told
+    const old = environment ?? (await starting?.catch(() => undefined))
     environment = undefined
     starting = undefined
     await old?.kill()

@@ -178,7 +178,8 @@ test('more memory than the function has: OutOfMemory, and a fresh start', {
 }, async () => {
   await withSandbox({ memory: 1024 }, async (sandbox) => {
     assert.equal((await sandbox.invoke({ do: 'eat', mb: 300 })).response, 300)
-    const { error } = await sandbox.invoke({ do: 'eat', mb: 1200 })
+    const { error, log } = await sandbox.invoke({ do: 'eat', mb: 1200 })
+    assert.equal(log, '')
     assert.equal(error?.errorType, 'Runtime.OutOfMemory')
     assert.match(error?.errorMessage ?? '', /signal: killed$/)
     assert.equal((await sandbox.invoke({ do: 'echo' })).restarted, true)
