@@ -4,7 +4,8 @@ import { importCommand } from './import.ts'
 import { packageCommand } from './package.ts'
 import { predict } from './predict.ts'
 import { serve } from './serve.ts'
+import { show } from './show.ts'
 import { validate } from './validate.ts'
 
 /** Every command, in the order of --help. */
-export const COMMANDS: readonly Command[] = [validate, importCommand, packageCommand, serve, predict, golden]
+export const COMMANDS: readonly Command[] = [validate, importCommand, packageCommand, serve, predict, show, golden]

@@ -30,7 +30,7 @@ interface FunctionDef {
 }
 export interface GraphDef {
   node?: NodeDef[]
-  library?: { function?: FunctionDef[] }
+  library?: { function?: FunctionDef[]; registered_gradients?: { gradient_func: string; registered_op_type: string }[] }
   versions?: { producer: number }
 }
 

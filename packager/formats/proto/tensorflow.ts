@@ -36,7 +36,8 @@ message FunctionDef {
   OpDef signature = 1; map<string, AttrValue> attr = 5; map<uint32, ArgAttrs> arg_attr = 7;
   repeated NodeDef node_def = 3; map<string, string> ret = 4; map<string, string> control_ret = 6;
 }
-message FunctionDefLibrary { repeated FunctionDef function = 1; }
+message RegisteredGradient { string gradient_func = 1; string registered_op_type = 2; }
+message FunctionDefLibrary { repeated FunctionDef function = 1; repeated RegisteredGradient registered_gradients = 3; }
 message VersionDef { int32 producer = 1; int32 min_consumer = 2; }
 message GraphDef { repeated NodeDef node = 1; VersionDef versions = 4; FunctionDefLibrary library = 2; }
 message TensorInfo {
@@ -72,7 +73,7 @@ message SavedResource { string device = 1; }
 message CapturedTensor { string name = 1; string concrete_function = 2; }
 message SavedObjectGraph { repeated SavedObject nodes = 1; map<string, SavedConcreteFunction> concrete_functions = 2; }
 message TensorSpecProto { string name = 1; TensorShapeProto shape = 2; int32 dtype = 3; }
-message BoundedTensorSpecProto { string name = 1; TensorShapeProto shape = 2; int32 dtype = 3; }
+message BoundedTensorSpecProto { string name = 1; TensorShapeProto shape = 2; int32 dtype = 3; TensorProto minimum = 4; TensorProto maximum = 5; }
 message TypeSpecProto { int32 type_spec_class = 1; StructuredValue type_state = 2; string type_spec_class_name = 3; }
 message NoneValue {}
 message ListValue { repeated StructuredValue values = 1; }
@@ -162,6 +163,16 @@ export const TF_DTYPE_ENUM: Readonly<Record<string, number>> = {
   DT_VARIANT: 21,
   DT_UINT32: 22,
   DT_UINT64: 23,
+  DT_FLOAT8_E5M2: 24,
+  DT_FLOAT8_E4M3FN: 25,
+  DT_FLOAT8_E4M3FNUZ: 26,
+  DT_FLOAT8_E4M3B11FNUZ: 27,
+  DT_FLOAT8_E5M2FNUZ: 28,
+  DT_INT4: 29,
+  DT_UINT4: 30,
+  DT_INT2: 31,
+  DT_UINT2: 32,
+  DT_FLOAT4_E2M1FN: 33,
 }
 
 export function tfDType(n: number): TfDType {
