@@ -54,7 +54,7 @@ echo >&3
 exec 3>&-
 # the shell's own word on how it ended would stand in the function's log
 exec 4>&2 2>/dev/null
-ENTER 2>&4 4>&- || exit $?
+(exec 2>&4 4>&-; exec ENTER) || exit $?
 `
 
 /** Lambda's user and group. */
