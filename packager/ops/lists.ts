@@ -35,6 +35,8 @@ export interface ScanSlot {
   refused: boolean
   /** how the body wrote: at a counter that starts at this index, or at the end */
   at?: number | 'end'
+  /** written so that it grows */
+  grows?: boolean
   /** shape of what was written, kept when the slot is refused */
   shape?: Shape | undefined
 }
@@ -154,6 +156,7 @@ export function set(n: AnyNode, list: TensorList, index: Value, item: Value, b: 
     const from = c.slot.counters.get(index.name)
     if (from === undefined || c.item || (c.slot.at ?? from) !== from) return void refuse(list, item)
     c.slot.at = from
+    c.slot.grows = list.grows
     return { ...list, elem, content: { kind: 'scan', slot: c.slot, item } }
   }
   if (c.kind === 'sequence') {

@@ -268,5 +268,5 @@ function collected(list: TensorList, slot: ScanSlot, value: Value, b: Builder): 
   const whole = before === 0 ? value : b.concat([zeros(list.dtype, b.concat([vector(lead, b), rest], 0), b), value], 0)
   if (slot.at === 'end') return dense(whole)
   const reserved = vector(lengthOf(list, b), b)
-  return dense(padded(whole, list.grows ? b.op('Max', [reserved, b.dim(whole, 0)]) : reserved, b))
+  return dense(padded(whole, slot.grows ? b.op('Max', [reserved, b.dim(whole, 0)]) : reserved, b))
 }

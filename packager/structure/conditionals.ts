@@ -1,20 +1,21 @@
+import { AppError } from '../../src/errors.ts'
 import type { Ref, TfFunction, TfNode } from '../graph.ts'
 import { ENTER, freeName, keyOf, MERGE, NEXT, type Nodes, outputOf, rootOf, SWITCH } from './edges.ts'
 
-/** Under which predicates a value exists: predicate (by its root) → the side it is on. In order, the innermost last. */
-type Guard = ReadonlyMap<string, boolean>
+/** Under which predicates a value exists: predicate (by its root) → the branch it is on. In order, the innermost last. */
+type Guard = ReadonlyMap<string, number>
 const ALWAYS: Guard = new Map()
 
 interface Join {
   readonly merge: TfNode
   readonly pred: string
-  /** the inputs of the false and of the true side */
-  readonly sides: readonly [Ref, Ref]
+  /** what each branch yields: of false and true, or of each index */
+  readonly sides: readonly Ref[]
   readonly guard: Guard
 }
 
 /**
- * Acyclic Switch and Merge become If nodes with functions: a Merge ends a conditional whose predicate is the one its two inputs disagree
+ * Acyclic Switch and Merge become If and Case nodes with functions: a Merge ends a conditional whose predicate is the one its inputs disagree
  * about, and what lies between belongs to a branch. Merges of one conditional share an If. The Merge stays as IdentityN, so names stay.
  */
 export function structureConditionals(nodes: Nodes, functions: Map<string, TfFunction>): void {
@@ -22,7 +23,7 @@ export function structureConditionals(nodes: Nodes, functions: Map<string, TfFun
   const joins = [...nodes.values()].flatMap((n) => (isJoin(n, nodes) ? (guards.join(n) ?? []) : []))
   const groups = new Map<string, Join[]>()
   for (const j of joins) {
-    const key = `${j.pred}|${[...j.guard]}|${rank(j, joins, nodes)}`
+    const key = `${j.pred}|${j.sides.length}|${[...j.guard]}|${rank(j, joins, nodes)}`
     groups.set(key, [...(groups.get(key) ?? []), j])
   }
   // inner conditionals first: an outer one takes them along as they then are
@@ -37,7 +38,7 @@ function isJoin(n: TfNode, nodes: Nodes): boolean {
     const op = nodes.get(r.node)?.op ?? ''
     return ENTER.has(op) || NEXT.has(op)
   }
-  return MERGE.has(n.op) && n.inputs.length === 2 && !n.inputs.some(ofLoop)
+  return MERGE.has(n.op) && n.inputs.length >= 2 && !n.inputs.some(ofLoop)
 }
 
 class Guards {
@@ -53,7 +54,7 @@ class Guards {
     if (!node) return ALWAYS
     const guard = this.ofNode(node)
     if (!SWITCH.has(node.op)) return guard
-    return new Map([...guard, [this.predOf(node), outputOf(r) === 1]])
+    return new Map([...guard, [this.predOf(node), outputOf(r)]])
   }
 
   predOf(s: TfNode): string {
@@ -64,18 +65,17 @@ class Guards {
     this.known.set(name, guard)
   }
 
-  /** What a Merge joins, or undefined where its inputs are not two sides of one predicate. */
+  /** What a Merge joins, or undefined where its inputs are not the branches of one predicate. */
   join(merge: TfNode): Join | undefined {
-    const [a, b] = merge.inputs.map((r) => this.of(r)) as [Guard, Guard]
-    const opposite = [...a].filter(([p, side]) => b.get(p) === !side)
-    // a constant side may have lost its guard
-    const lone = [...a].filter(([p]) => !b.has(p))
-    const loneB = [...b].filter(([p]) => !a.has(p)).map(([p, side]) => [p, !side] as const)
-    const found = opposite.at(-1) ?? lone.at(-1) ?? loneB.at(-1)
-    if (!found) return undefined
-    const [pred, aIsTrue] = found
-    const [x, y] = [merge.inputs[0]!, merge.inputs[1]!]
-    return { merge, pred, sides: aIsTrue ? [y, x] : [x, y], guard: this.ofNode(merge) }
+    const guards = merge.inputs.map((r) => this.of(r))
+    const preds = guards.flatMap((g) => [...g.keys()])
+    for (const pred of preds.reverse()) {
+      const branches = complete(guards.map((g) => g.get(pred)))
+      if (!branches) continue
+      const sides = branches.map((_, side) => merge.inputs[branches.indexOf(side)]!)
+      return { merge, pred, sides, guard: this.ofNode(merge) }
+    }
+    return undefined
   }
 
   /** Depth first without recursion; nodes of a cycle are met open and then say nothing. */
@@ -111,8 +111,15 @@ class Guards {
     const node = this.nodes.get(r.node)
     const guard = this.known.get(r.node) ?? ALWAYS
     if (!node || !SWITCH.has(node.op)) return guard
-    return new Map([...guard, [this.predOf(node), outputOf(r) === 1]])
+    return new Map([...guard, [this.predOf(node), outputOf(r)]])
   }
+}
+
+/** Every branch once; one that lost its guard, being constant, is the one that is missing. */
+function complete(branches: readonly (number | undefined)[]): number[] | undefined {
+  const missing = branches.map((_, i) => i).filter((i) => !branches.includes(i))
+  if (missing.length > 1 || branches.filter((b) => b === undefined).length !== missing.length) return undefined
+  return branches.map((b) => b ?? missing[0]!)
 }
 
 const sources = (n: TfNode): string[] => [...n.inputs.map((r) => r.node), ...n.control]
@@ -165,7 +172,7 @@ function replaceGroup(
     }
     return { node: `argument ${at}`, index: 0 }
   }
-  const sides = [0, 1].map((side) =>
+  const sides = group[0]!.sides.map((_, side) =>
     cutOut(
       group.map((j) => j.sides[side]!),
       pred,
@@ -182,17 +189,18 @@ function replaceGroup(
     for (const n of index) body.set(n.name, n)
     const refs = [...results, ...index.map((n) => ({ node: n.name, index: 0 }))]
     const returns = refs.map((ref, i) => ({ name: `result ${i}`, ref }))
-    const f = freeName(`${name} ${side === 1 ? 'then' : 'else'}`, functions)
+    const f = freeName(`${name} branch ${side}`, functions)
     functions.set(f, { name: f, args, returns, nodes: body })
     return { func: f, attrs: {} }
   })
-  const predicate = predicateOf(group[0]!, nodes, guards)
+  const start = switchOf(group[0]!, nodes, guards)
   nodes.set(name, {
     name,
-    op: 'If',
-    inputs: [predicate, ...captured],
+    inputs: [rootOf(start.inputs[1]!, nodes), ...captured],
     control: [],
-    attrs: { then_branch: names[1]!, else_branch: names[0]! },
+    ...(start.op === '_SwitchN'
+      ? { op: 'Case', attrs: { branches: names } }
+      : { op: 'If', attrs: { then_branch: names[1]!, else_branch: names[0]! } }),
   })
   guards.set(name, guard)
   for (const [i, j] of group.entries()) {
@@ -211,18 +219,22 @@ const indexNode = (name: string, index: number): TfNode => ({
   attrs: { value: { tensor: { dtype: 'int32', shape: [], data: Int32Array.of(index) } } },
 })
 
-/** The predicate as a reference: the root that any Switch on the way back from the Merge has. */
-function predicateOf(j: Join, nodes: Nodes, guards: Guards): Ref {
+/** A Switch of the predicate on the way back from the Merge. */
+function switchOf(j: Join, nodes: Nodes, guards: Guards): TfNode {
   const seen = new Set<string>()
-  const open = [...j.sides].map((r) => r.node)
+  const open = j.sides.map((r) => r.node)
   while (open.length > 0) {
     const node = nodes.get(open.pop()!)
     if (!node || seen.has(node.name)) continue
     seen.add(node.name)
-    if (SWITCH.has(node.op) && guards.predOf(node) === j.pred) return rootOf(node.inputs[1]!, nodes)
+    if (SWITCH.has(node.op) && guards.predOf(node) === j.pred) return node
     for (const s of sources(node)) open.push(s)
   }
-  throw new Error(`no Switch of ${j.pred} before ${j.merge.name}`)
+  throw new AppError('INTERNAL', {
+    where: `Merge ${j.merge.name}`,
+    expected: `a Switch of ${j.pred} before it`,
+    got: 'none',
+  })
 }
 
 /** The nodes of one branch; what exists outside of it is captured. */
@@ -246,7 +258,6 @@ function cutOut(
   while (open.length > 0) {
     const node = nodes.get(open.pop()!)!
     if (body.has(node.name)) continue
-    body.set(node.name, node)
     body.set(node.name, { ...node, inputs: node.inputs.map(replaced), control: [] })
   }
   return { body, results }

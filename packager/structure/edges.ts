@@ -8,7 +8,8 @@ export const ENTER = kinds('Enter')
 export const EXIT = kinds('Exit')
 export const MERGE = kinds('Merge')
 export const NEXT = kinds('NextIteration')
-export const SWITCH = kinds('Switch')
+/** `_SwitchN` has an output for each index; TensorFlow makes it when it lowers a Case. */
+export const SWITCH: ReadonlySet<string> = new Set([...kinds('Switch'), '_SwitchN'])
 export const PASS = kinds('Identity')
 
 const SECOND: ReadonlySet<string> = new Set(['output_true', 'value_index'])
