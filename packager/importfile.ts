@@ -1,12 +1,15 @@
-import { copyFileSync, rmSync, statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { readFileSync, rmSync, statSync } from 'node:fs'
+import { basename, dirname, resolve } from 'node:path'
 import { AppError } from '../src/errors.ts'
 import type { TensorSpec } from '../src/manifest.ts'
 import { defaultOf } from '../src/session.ts'
-import { sizeOf } from '../src/tensor.ts'
+import { DTYPES, sizeOf } from '../src/tensor.ts'
 import type { Reporter } from './cli/reporter.ts'
+import { ONNX_FROM } from './formats/proto/onnx.ts'
+import { decode, type Int64, toNumber } from './formats/protobuf.ts'
 import { importSource, weightBytes } from './import.ts'
 import { countNodes, type PassReport } from './normalise/index.ts'
+import { signatureMetadata } from './onnx/metadata.ts'
 import { isStatic, type OnnxGraph } from './onnx/value.ts'
 import { referenceTo, writeModel } from './onnx/write.ts'
 import { isFolder } from './package/folder.ts'
@@ -61,25 +64,22 @@ export async function importToFile(
     outputs: imported.signature.outputs,
   }
   if (imported.kind === 'file') {
-    if (file) copyFileSync(imported.path, file)
-    return {
-      ...base,
-      nodes: 0,
-      ops: {},
-      parameters: 0,
-      weightBytes: 0,
-      memoryBytes: 0,
-      passes: [],
-      bytes: file ? statSync(file).size : 0,
-    }
+    if (file)
+      await io.step('Write', async () => {
+        const { recast } = await import('./optimise.ts')
+        await recast(imported.path, file)
+      })
+    const counted = measureFile(decode<OnnxFile>('onnx.ModelProto', readFileSync(imported.path), basename(path)))
+    return { ...base, ...counted, passes: [], bytes: file ? statSync(file).size : 0 }
   }
   const graph = withDefaults(imported.graph, imported.signature.inputs)
+  const metadata = signatureMetadata(imported.signature)
   if (file) {
     try {
-      await io.step('Write', () => writeModel(file, graph, version()))
+      await io.step('Write', () => writeModel(file, graph, version(), metadata))
       await io.step('Load it once', async () => {
         const { check } = await import('./optimise.ts')
-        await check(referenceTo(file, graph, version()), dirname(resolve(file)))
+        await check(referenceTo(file, graph, version(), metadata), dirname(resolve(file)))
       })
     } catch (cause) {
       rmSync(file, { force: true })
@@ -95,6 +95,25 @@ function withDefaults(graph: OnnxGraph, inputs: Readonly<Record<string, TensorSp
     i.default ? [[i.name, defaultOf(alias, i)] as const] : [],
   )
   return defaults.length === 0 ? graph : { ...graph, initializers: new Map([...graph.initializers, ...defaults]) }
+}
+
+interface OnnxFile {
+  graph: {
+    node?: { op_type: string }[]
+    initializer?: { dims?: Int64[]; data_type: number }[]
+  }
+}
+
+function measureFile({ graph }: OnnxFile) {
+  const ops: Record<string, number> = {}
+  for (const n of graph.node ?? []) ops[n.op_type] = (ops[n.op_type] ?? 0) + 1
+  let [parameters, weightBytes] = [0, 0]
+  for (const t of graph.initializer ?? []) {
+    const [n, dtype] = [sizeOf((t.dims ?? []).map(toNumber)), ONNX_FROM[t.data_type]]
+    parameters += n
+    weightBytes += dtype ? n * DTYPES[dtype].bytes : 0
+  }
+  return { nodes: graph.node?.length ?? 0, ops, parameters, weightBytes, memoryBytes: weightBytes }
 }
 
 function measure(graph: OnnxGraph) {

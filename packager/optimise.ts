@@ -88,6 +88,15 @@ export async function optimise(source: string, target: string, weights: WeightsF
 }
 
 /**
+ * An ONNX file of any opset as onnxruntime writes it again: upgraded where it is old, constants folded, external weights inside. Level `basic`
+ * keeps to the operators of the standard. @throws {AppError} LOAD_FAILED
+ */
+export async function recast(source: string, target: string): Promise<void> {
+  silenceTelemetry()
+  await load(source, { graphOptimizationLevel: 'basic', optimizedModelFilePath: target })
+}
+
+/**
  * Loads a graph that was just written, so that nothing is called imported which onnxruntime refuses.
  * @param folder where the weights lie that the graph points to
  */

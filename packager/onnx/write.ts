@@ -56,7 +56,15 @@ interface Encoded {
   readonly offsets: ReadonlyMap<string, number>
 }
 
-export function encodeModel(graph: OnnxGraph, producerVersion: string, place: Place = () => undefined): Encoded {
+/** Entries for metadata_props. */
+export type Metadata = Readonly<Record<string, string>>
+
+export function encodeModel(
+  graph: OnnxGraph,
+  producerVersion: string,
+  metadata: Metadata = {},
+  place: Place = () => undefined,
+): Encoded {
   const domains = new Set<string>()
   const head = encode('onnx.GraphProto', graphProto(graph, domains))
   const weights = [...graph.initializers].map(([name, t]) => ({ name, pieces: initializer(name, t, place) }))
@@ -69,6 +77,7 @@ export function encodeModel(graph: OnnxGraph, producerVersion: string, place: Pl
       { domain: '', version: OPSET },
       ...[...domains].filter((d) => d !== '').map((domain) => ({ domain, version: DOMAIN_VERSION[domain] ?? 1 })),
     ],
+    metadata_props: Object.entries(metadata).map(([key, value]) => ({ key, value })),
   })
   const start = [model, field(7, size), head]
   const offsets = new Map<string, number>()
@@ -82,10 +91,10 @@ export function encodeModel(graph: OnnxGraph, producerVersion: string, place: Pl
 
 const length = (pieces: readonly Uint8Array[]): number => pieces.reduce((n, p) => n + p.length, 0)
 
-export function writeModel(file: string, graph: OnnxGraph, producerVersion: string): void {
+export function writeModel(file: string, graph: OnnxGraph, producerVersion: string, metadata?: Metadata): void {
   const fd = openSync(file, 'w')
   try {
-    writeAll(fd, encodeModel(graph, producerVersion).pieces)
+    writeAll(fd, encodeModel(graph, producerVersion, metadata).pieces)
   } finally {
     closeSync(fd)
   }
@@ -98,11 +107,11 @@ const POINT_FROM = 1024
  * A second graph over the weights of a file that {@link writeModel} wrote: loading it maps the file instead of reading it,
  * so that checking a large model costs no memory.
  */
-export function referenceTo(file: string, graph: OnnxGraph, producerVersion: string): Uint8Array {
-  const { offsets } = encodeModel(graph, producerVersion)
+export function referenceTo(file: string, graph: OnnxGraph, producerVersion: string, metadata?: Metadata): Uint8Array {
+  const { offsets } = encodeModel(graph, producerVersion, metadata)
   const place: Place = (name, bytes) =>
     bytes.length < POINT_FROM ? undefined : { location: basename(file), offset: offsets.get(name)! }
-  return Buffer.concat(encodeModel(graph, producerVersion, place).pieces)
+  return Buffer.concat(encodeModel(graph, producerVersion, metadata, place).pieces)
 }
 
 /** writev in groups the kernel takes (IOV_MAX is 1024), resumed where a write was short. */

@@ -5,6 +5,7 @@ import type { Signature, TensorSpec } from '../../src/manifest.ts'
 import { checkExternal, type OnnxTensor } from '../formats/onnxdata.ts'
 import { ONNX_FROM } from '../formats/proto/onnx.ts'
 import { decode, has, type Int64, toNumber } from '../formats/protobuf.ts'
+import { signatureFrom } from '../onnx/metadata.ts'
 import type { Reader } from './reader.ts'
 
 interface TypeProto {
@@ -30,6 +31,7 @@ interface ModelProto {
   ir_version: Int64
   opset_import?: { domain: string; version: Int64 }[]
   graph?: GraphProto
+  metadata_props?: { key: string; value: string }[]
 }
 
 const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile()
@@ -52,7 +54,7 @@ export const ONNX: Reader = {
       })
     checkOpset(model, file)
     for (const t of tensorsOf(graph)) checkExternal(t, dirname(path), file)
-    return { kind: 'file', path, signature: signatureOf(graph, file) }
+    return { kind: 'file', path, signature: signatureFrom(model.metadata_props) ?? signatureOf(graph, file) }
   },
 }
 
