@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { InferenceSession } from 'onnxruntime-node'
 import { silenceTelemetry } from '../src/boot.ts'
 import { AppError } from '../src/errors.ts'
+import { type OnnxGraphTensors, type OnnxNodeTensors, type OnnxTensor, takeInside } from './formats/onnxdata.ts'
 import { decode, encode, type Int64, toNumber } from './formats/protobuf.ts'
 
 /** Initializers below this stay in the graph file: a mapping of their own would cost more than it saves. */
@@ -14,19 +15,10 @@ const ALIGN = 64
 const WEIGHTS = 'weights.bin'
 const EXTERNAL = 1
 
-interface TensorProto {
-  name: string
-  dims: Int64[]
-  data_type: number
-  raw_data?: Uint8Array
-  string_data?: Uint8Array[]
-  external_data?: { key: string; value: string }[]
-  data_location?: number
-}
 interface ModelProto {
-  graph: {
-    node: { op_type: string; domain: string; doc_string: string }[]
-    initializer: TensorProto[]
+  graph: Omit<OnnxGraphTensors, 'node'> & {
+    node: (OnnxNodeTensors & { op_type: string; domain: string; doc_string: string })[]
+    initializer: OnnxTensor[]
     value_info?: unknown[]
     doc_string?: string
   }
@@ -81,7 +73,7 @@ export async function optimise(source: string, target: string, weights: WeightsF
   const file = join(scratch, 'optimised.onnx')
   try {
     await load(source, { graphOptimizationLevel: 'extended', optimizedModelFilePath: file })
-    return rewrite(readFileSync(file), target, weights)
+    return rewrite(readFileSync(file), source, target, weights)
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
@@ -94,6 +86,9 @@ export async function optimise(source: string, target: string, weights: WeightsF
 export async function recast(source: string, target: string): Promise<void> {
   silenceTelemetry()
   await load(source, { graphOptimizationLevel: 'basic', optimizedModelFilePath: target })
+  const model = decode<ModelProto>('onnx.ModelProto', readFileSync(target), target)
+  takeInside(model.graph, dirname(source), basename(source))
+  writeFileSync(target, encode('onnx.ModelProto', model))
 }
 
 /**
@@ -120,9 +115,11 @@ async function load(model: string | Uint8Array, options: InferenceSession.Sessio
   await session.release()
 }
 
-function rewrite(bytes: Uint8Array, target: string, weights: WeightsFile): Optimised {
+function rewrite(bytes: Uint8Array, source: string, target: string, weights: WeightsFile): Optimised {
   const model = decode<ModelProto>('onnx.ModelProto', bytes, 'the optimised graph')
   const { graph } = model
+  // what lies beside the source is still only pointed to
+  takeInside(graph, dirname(source), basename(source))
   // The order of initializers comes from a hash table; two builds must give the same bytes.
   graph.initializer.sort((a, b) => (a.name < b.name ? -1 : 1))
   for (const t of graph.initializer) {

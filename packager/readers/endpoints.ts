@@ -133,21 +133,47 @@ export function ends(graph: TfGraph): Ref[] {
       else readers.set(r.node, [node])
     }
   }
-  const fed = below(graph, readers, isInput)
-  const judged = below(graph, readers, (n) => LOSSES.has(n.op) || METRICS.has(n.op))
-  const open = [...graph.nodes.values()].filter(
-    (n) =>
-      fed.has(n.name) &&
-      !isInput(n) &&
-      !training.has(n.name) &&
-      (readers.get(n.name) ?? []).every((r) => training.has(r.name)),
-  )
+  const teachers = teaching(graph)
+  const judged = below(graph, readers, (n) => LOSSES.has(n.op) || METRICS.has(n.op) || teachers.has(n.name))
+  const openFrom = (start: (n: TfNode) => boolean): TfNode[] => {
+    const fed = below(graph, readers, start)
+    return [...graph.nodes.values()].filter(
+      (n) =>
+        fed.has(n.name) &&
+        !isInput(n) &&
+        !training.has(n.name) &&
+        (readers.get(n.name) ?? []).every((r) => training.has(r.name)),
+    )
+  }
+  const placed = openFrom((n) => PLACEHOLDERS.has(n.op))
+  const open = placed.length > 0 ? placed : openFrom(isInput)
   const answers = open.filter((n) => !judged.has(n.name))
   const results =
     answers.length > 0
       ? answers.flatMap((n) => Array.from({ length: countOf(n) }, (_, index) => ({ node: n.name, index })))
       : [...graph.nodes.values()].filter((n) => LOSSES.has(n.op)).map((n) => n.inputs[0]!)
   return [...new Map(results.map((r) => [spelled(r), r])).values()]
+}
+
+/** What only training knows: the labels that a loss compares with, and variables that count (steps, sums of metrics). */
+function teaching(graph: TfGraph): Set<string> {
+  const out = new Set<string>()
+  const sources = (r: Ref | undefined) =>
+    above(graph, r ? [r.node] : []).filter((name) => isInput(graph.nodes.get(name)!))
+  for (const n of graph.nodes.values()) {
+    if (/^Assign(Add|Sub)/.test(n.op) && n.inputs[0]) out.add(n.inputs[0].node)
+    if (!LOSSES.has(n.op)) continue
+    const features = new Set(sources(n.inputs[0]))
+    for (const name of sources(n.inputs[1])) if (!features.has(name)) out.add(name)
+  }
+  return out
+}
+
+/** Names of the nodes that these need, themselves included. */
+function above(graph: TfGraph, start: readonly string[]): string[] {
+  const seen = new Set(start)
+  for (const name of seen) for (const r of graph.nodes.get(name)?.inputs ?? []) seen.add(r.node)
+  return [...seen].filter((name) => graph.nodes.has(name))
 }
 
 /** Names of the nodes that `start` matches and of all that read them, near or far. */

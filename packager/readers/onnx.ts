@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import type { Signature, TensorSpec } from '../../src/manifest.ts'
-import { checkExternal, type OnnxTensor } from '../formats/onnxdata.ts'
+import { checkExternal, type OnnxGraphTensors, tensorsOf } from '../formats/onnxdata.ts'
 import { ONNX_FROM } from '../formats/proto/onnx.ts'
 import { decode, has, type Int64, toNumber } from '../formats/protobuf.ts'
 import { signatureFrom } from '../onnx/metadata.ts'
@@ -17,13 +17,7 @@ interface ValueInfo {
   name: string
   type?: TypeProto
 }
-interface NodeProto {
-  attribute?: { t?: OnnxTensor; tensors?: OnnxTensor[]; g?: GraphProto; graphs?: GraphProto[] }[]
-}
-interface GraphProto {
-  node?: NodeProto[]
-  initializer?: OnnxTensor[]
-  sparse_initializer?: { values?: OnnxTensor; indices?: OnnxTensor }[]
+interface GraphProto extends OnnxGraphTensors {
   input?: ValueInfo[]
   output?: ValueInfo[]
 }
@@ -84,23 +78,6 @@ function checkOpset(model: ModelProto, file: string): void {
     got: opset ? `opset ${version}` : 'no opset at all',
     fix: 'Convert it with onnx.version_converter, or export the model again.',
   })
-}
-
-/** Every tensor that may lie outside of the file, those of inner graphs included. */
-function* tensorsOf(graph: GraphProto): Generator<OnnxTensor> {
-  const graphs = [graph]
-  for (let g = graphs.pop(); g; g = graphs.pop()) {
-    yield* g.initializer ?? []
-    for (const s of g.sparse_initializer ?? [])
-      yield* [s.values, s.indices].filter((t) => t !== undefined && t !== null)
-    for (const n of g.node ?? [])
-      for (const a of n.attribute ?? []) {
-        if (a.t) yield a.t
-        yield* a.tensors ?? []
-        if (a.g) graphs.push(a.g)
-        graphs.push(...(a.graphs ?? []))
-      }
-  }
 }
 
 /**
