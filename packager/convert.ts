@@ -51,6 +51,7 @@ export class Converter {
       variable: (node) => this.model.variable(node),
       asset: (name) => this.model.assets.get(name),
       initialise: (table) => this.initialise(table, b),
+      isInput: (v) => b.inputs.some((i) => i.name === v.name),
       cut: (request) => this.cut(request, b),
       func: (f) => this.func(f, b),
       run: (f, args, refs, inner) => this.inside(f, () => this.run(f.nodes, this.argFeeds(f, args), refs, inner)),

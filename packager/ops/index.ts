@@ -3,12 +3,18 @@ import { BITWISE } from './bitwise.ts'
 import { CAST } from './cast.ts'
 import { COLOUR } from './colour.ts'
 import { COMPARE } from './compare.ts'
+import { COMPLEX } from './complexmath.ts'
 import { CONTROL } from './control.ts'
 import { CONV } from './conv.ts'
 import { CORE } from './core.ts'
 import { CROP } from './crop.ts'
+import { DIAG } from './diag.ts'
+import { EINSUM } from './einsum.ts'
+import { FFT } from './fft.ts'
 import { FUSED } from './fused.ts'
+import { SPECIAL } from './gamma.ts'
 import { GATHER } from './gather.ts'
+import { LINALG } from './linalg.ts'
 import { MATH } from './math.ts'
 import { MATMUL } from './matmul.ts'
 import { NMS } from './nms.ts'
@@ -18,6 +24,8 @@ import type { OpTable } from './op.ts'
 import { PAD } from './pad.ts'
 import { PARSE } from './parse.ts'
 import { POOL } from './pool.ts'
+import { QUANTIZE } from './quantize.ts'
+import { RANDOM } from './random.ts'
 import { REDUCE } from './reduce.ts'
 import { RESIZE } from './resize.ts'
 import { SCAN } from './scan.ts'
@@ -27,6 +35,7 @@ import { SETS } from './sets.ts'
 import { SLICE } from './slice.ts'
 import { SPACE } from './space.ts'
 import { SPLIT } from './split.ts'
+import { STRINGS } from './strings.ts'
 import { TABLES } from './tables.ts'
 import { TENSOR_ARRAY } from './tensorarray.ts'
 import { TENSOR_LIST } from './tensorlist.ts'
@@ -35,6 +44,14 @@ import { TENSOR_LIST } from './tensorlist.ts'
 export const FAMILIES = {
   CORE,
   MATH,
+  SPECIAL,
+  RANDOM,
+  QUANTIZE,
+  LINALG,
+  FFT,
+  EINSUM,
+  DIAG,
+  COMPLEX,
   SPLIT,
   SPACE,
   SETS,
@@ -60,6 +77,7 @@ export const FAMILIES = {
   COLOUR,
   NMS,
   TABLES,
+  STRINGS,
   CONTROL,
   TENSOR_LIST,
   TENSOR_ARRAY,

@@ -118,7 +118,7 @@ export interface NodeCtx<I extends readonly string[] = readonly string[], A exte
 }
 
 /** The refusal of one node: attribute values, ranks or forms that a row cannot express. */
-export function unsupported(n: AnyNode, expected: string, got: string): AppError {
+export function unsupported(n: Pick<AnyNode, 'op' | 'name'>, expected: string, got: string): AppError {
   return new AppError('UNSUPPORTED_OPS', { where: `${n.op} node ${n.name}`, expected, got })
 }
 
@@ -136,6 +136,8 @@ export interface Env {
   /** how much has been reported; {@link rewind} takes back what came after, for bodies that are emitted anew */
   mark(): number
   rewind(mark: number): void
+  /** whether clients send this value or an earlier cut makes it, so that another cut may read it */
+  isInput(v: Value): boolean
   /** cuts the graph at `outs`: they become graph inputs computed by `kind` in the runtime from the raw input */
   readonly cut: (request: Cut) => readonly Value[]
 }
