@@ -4,7 +4,7 @@ import { DTYPES, type DType, sizeOf, type Tensor, tensor } from '../../src/tenso
 import { ONNX_DTYPES } from '../formats/proto/onnx.ts'
 import { FOLD, FOLD_ANY_SIZE, FOLD_LIMIT } from './fold.ts'
 import { INFER } from './infer.ts'
-import { detour } from './kernels.ts'
+import { type Detour, detour } from './kernels.ts'
 import { partOf } from './partial.ts'
 import { type Inferred, storageShape } from './shapes.ts'
 import type { Dim, OnnxAttr, OnnxGraph, OnnxNode, Shape, Value, ValueDType, ValueInfo } from './value.ts'
@@ -200,13 +200,13 @@ export class Builder {
 
   /** Computes in a dtype that onnxruntime has a kernel for, and casts back. */
   private widened(
-    { from, to }: { from: ValueDType; to: DType },
+    { from, to, first }: Detour,
     type: string,
     inputs: readonly Input[],
     attrs: Record<string, OnnxAttr>,
     types: readonly OutType[],
   ): Value[] {
-    const wide = inputs.map((v) => (v?.dtype === from ? this.cast(v, to) : v))
+    const wide = inputs.map((v, i) => (i >= first && v?.dtype === from ? this.cast(v, to) : v))
     const outs = types.map((t) => (t.dtype === from ? { ...t, dtype: to } : t))
     return this.ops(type, wide, attrs, types.length, outs).map((v, i) =>
       types[i]!.dtype === v.dtype ? v : this.cast(v, types[i]!.dtype as DType),
@@ -247,6 +247,12 @@ export class Builder {
   /** The constant behind the name of a node's input. */
   constantNamed(name: string): Tensor | undefined {
     return this.shared.initializers.get(name)
+  }
+
+  /** A value by name, of this graph or one around it. */
+  valueNamed(name: string): Value | undefined {
+    const known = this.info.get(name)
+    return known ? { kind: 'tensor', ...known } : this.parent?.valueNamed(name)
   }
 
   /** A dimension as int64 vector of length 1: a number, or an unknown one read off any value at hand that has it. */

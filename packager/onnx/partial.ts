@@ -7,6 +7,9 @@ type Rule = (x: readonly (Value | undefined)[], attrs: Attrs) => readonly (Dim |
 const known = (v: Value | undefined): readonly Dim[] | undefined => v?.part
 const first: Rule = ([x]) => known(x)
 
+/** Reducing one element changes nothing. */
+const alone: Rule = ([x]) => (known(x)?.length === 1 ? known(x) : undefined)
+
 /** Arithmetic on dimensions where the answer is known: numbers, and unknowns with neutral elements. */
 function arithmetic(f: (a: number, b: number) => number, neutral?: number, rightOnly = false): Rule {
   return ([x, y]) => {
@@ -51,6 +54,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   Div: arithmetic((a, b) => (b === 0 ? Number.NaN : Math.trunc(a / b)), 1, true),
   Max: arithmetic(Math.max, 0),
   Min: arithmetic(Math.min),
+  ReduceMax: alone,
+  ReduceMin: alone,
+  ReduceSum: alone,
+  ReduceProd: alone,
   Expand: ([x, target]) => {
     const n = target?.part
     return known(x)?.length === 1 && n?.length === 1 && typeof n[0] === 'number'

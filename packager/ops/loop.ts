@@ -1,5 +1,6 @@
 import { Builder } from '../onnx/builder.ts'
 import { constNumber, type Dim, type Shape, type Value } from '../onnx/value.ts'
+import { fuse } from '../recurrent/fuse.ts'
 import { truth } from './branch.ts'
 import { type Counter, isInvariant, stepOf, tripCount } from './counting.ts'
 import {
@@ -125,15 +126,19 @@ function emitBody(l: Loop, variables: readonly Variable[]): Done {
   const slots = variables.map((v): ScanSlot | undefined =>
     v.kind === 'scan' ? { counters: counting, before: v.list, refused: false } : undefined,
   )
+  /** names of the carried values in the body, in their places */
+  const inside: string[] = []
   const args = variables.map((v, i): Out => {
     if (v.kind === 'invariant') return l.init[i]!
     if (v.kind === 'counter') return countedValue(v, iteration, counting, inner)
     if (v.kind === 'scan') return listHandle(n, { ...v.list, content: { kind: 'scan', slot: slots[i]! } })
     if (v.as === 'sequence') {
       const value = inner.sequenceInput('list', v.init.dtype as 'float32', v.shape)
+      inside[i] = value.name
       return listHandle(n, { ...v.list!, content: { kind: 'sequence', value } })
     }
     const value = inner.bodyInput('carried', v.init.dtype, v.shape)
+    inside[i] = value.name
     return v.as === 'tensor' ? value : listHandle(n, { ...v.list!, content: { kind: 'dense', value } })
   })
   const results = n.call(l.body, args, inner)
@@ -163,22 +168,37 @@ function emitBody(l: Loop, variables: readonly Variable[]): Done {
   const outer = (shape: Shape | undefined, free?: ReadonlySet<number>): Shape | undefined =>
     shape?.map((d, i): Dim => (!free?.has(i) && b.sees(d) ? d : b.fresh()))
   const rows = l.trips?.part?.[0] ?? b.fresh()
-  const outs = b.ops(
-    'Loop',
-    // a Loop has two inputs at least
-    [l.trips, first ? truth(first, b) : inits.length === 0 ? b.scalar('bool', 1) : undefined, ...inits],
-    { body: inner.close(`${b.at} body`, [go, ...values, ...items]) },
-    values.length + items.length,
-    [
-      ...loopVariables.map((v) => ({
-        dtype: v.init.dtype,
-        shape: outer(v.shape, v.free),
-        ...(v.as === 'sequence' && { sequence: true }),
-      })),
-      ...(counts ? [{ dtype: 'int64' as const, shape: [] }] : []),
-      ...items.map((v) => ({ dtype: v.dtype, shape: v.shape && [rows, ...outer(v.shape)!] })),
-    ],
-  )
+  const loop = (): readonly Value[] =>
+    b.ops(
+      'Loop',
+      // a Loop has two inputs at least
+      [l.trips, first ? truth(first, b) : inits.length === 0 ? b.scalar('bool', 1) : undefined, ...inits],
+      { body: inner.close(`${b.at} body`, [go, ...values, ...items]) },
+      values.length + items.length,
+      [
+        ...loopVariables.map((v) => ({
+          dtype: v.init.dtype,
+          shape: outer(v.shape, v.free),
+          ...(v.as === 'sequence' && { sequence: true }),
+        })),
+        ...(counts ? [{ dtype: 'int64' as const, shape: [] }] : []),
+        ...items.map((v) => ({ dtype: v.dtype, shape: v.shape && [rows, ...outer(v.shape)!] })),
+      ],
+    )
+  const names = steps.flatMap((s, i) => (s.variable.kind === 'carried' ? [inside[i]!] : []))
+  const cells =
+    l.trips &&
+    fuse(
+      {
+        inner,
+        iteration,
+        trips: l.trips,
+        carried: inits.map((init, i) => ({ before: names[i]!, after: values[i]!, init })),
+        items,
+      },
+      b,
+    )
+  const outs = cells ? [...cells.finals, ...cells.scans] : loop()
   const trips = l.trips ?? outs[loopVariables.length]
   const finals = outs.slice(0, loopVariables.length)
   const scans = outs.slice(values.length)

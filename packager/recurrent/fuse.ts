@@ -1,0 +1,169 @@
+import { type Tensor, tensor } from '../../src/tensor.ts'
+import type { Builder } from '../onnx/builder.ts'
+import type { OnnxAttr, OnnxNode, Value } from '../onnx/value.ts'
+import type { Affine, Body } from './affine.ts'
+import { type Cell, matchCell, type State } from './cells.ts'
+
+export interface LoopBody {
+  readonly inner: Builder
+  readonly iteration: Value
+  readonly trips: Value
+  /** loop-carried values: at the beginning and end of an iteration, and before the loop */
+  readonly carried: readonly { readonly before: string; readonly after: Value; readonly init: Value }[]
+  /** what an iteration yields */
+  readonly items: readonly Value[]
+}
+
+/**
+ * A loop that is nothing but recurrent cells over a sequence, as ONNX LSTM, GRU and RNN operators; stacked cells become operators one
+ * behind the other. Undefined where anything in the body is not accounted for.
+ * @returns final values of what was carried, and the items stacked
+ */
+export function fuse(l: LoopBody, b: Builder): { finals: Value[]; scans: Value[] } | undefined {
+  if (l.carried.length === 0 || l.trips.part?.[0] === undefined) return undefined
+  const producers = new Map<string, OnnxNode>()
+  for (const n of l.inner.nodes) for (const o of n.outputs) producers.set(o, n)
+  const sequences = inputsOf(l, producers, b)
+  const states = l.carried.map((c): State => ({ before: c.before, after: c.after.name }))
+  const gated = (name: string) => producers.get(name)?.type === 'Mul'
+  const body: Body = {
+    producer: (name) => producers.get(name),
+    constant: (name) => b.constantNamed(name),
+    shape: (name) => l.inner.info.get(name)?.shape,
+    isSource: (name) => sequences.has(name) || states.some((s) => s.before === name) || gated(name),
+  }
+  const finals = new Map<string, Value>()
+  for (let progress = true; progress; ) {
+    progress = false
+    for (const h of states) {
+      if (finals.has(h.before)) continue
+      const cell = matchCell(h, states, body)
+      const made = cell && emit(cell, sequences, (s) => l.carried[states.indexOf(s)]!.init, b)
+      if (!made) continue
+      sequences.set(h.after, made.all)
+      finals.set(h.before, made.last)
+      if (cell.kind === 'LSTM') finals.set(cell.c.before, made.cell!)
+      progress = true
+    }
+  }
+  const ends = states.map((s) => finals.get(s.before) ?? lastOf(s, producers, states, finals, b))
+  const scans = l.items.map((i) => sequences.get(i.name))
+  if (!ends.every((v) => v !== undefined) || !scans.every((v) => v !== undefined)) return undefined
+  return { finals: ends, scans }
+}
+
+/** What an iteration reads from stacked tensors at its own number: name inside → the whole tensor. */
+function inputsOf(l: LoopBody, producers: ReadonlyMap<string, OnnxNode>, b: Builder): Map<string, Value> {
+  const counts = (name: string): boolean => {
+    if (name === l.iteration.name) return true
+    const node = producers.get(name)
+    return (node?.type === 'Cast' || node?.type === 'Identity') && counts(node.inputs[0]!)
+  }
+  const out = new Map<string, Value>()
+  for (const n of l.inner.nodes) {
+    if (n.type !== 'Gather' || n.attrs.axis !== 0 || !counts(n.inputs[1]!)) continue
+    const whole = b.valueNamed(n.inputs[0]!)
+    if (whole?.dtype === 'float32' && whole.shape?.length === 3 && whole.shape[0] === l.trips.part![0])
+      out.set(n.outputs[0]!, whole)
+  }
+  return out
+}
+
+/** A list of one element that every iteration overwrites with a state: the state, stacked. */
+function lastOf(
+  s: State,
+  producers: ReadonlyMap<string, OnnxNode>,
+  states: readonly State[],
+  finals: ReadonlyMap<string, Value>,
+  b: Builder,
+): Value | undefined {
+  const node = producers.get(s.after)
+  const state = node?.type === 'Unsqueeze' ? states.find((o) => o.after === node.inputs[0]) : undefined
+  const axis = node && b.constantNamed(node.inputs[1] ?? '')
+  const final = state && finals.get(state.before)
+  return final && Number(axis?.data[0]) === 0 ? b.unsqueeze(final, [0]) : undefined
+}
+
+/** Gate weights as ONNX lays them out: [1, gates × units, inputs]. */
+function stacked(gates: readonly Affine[], source: string, units: number, inputs: number): Tensor | undefined {
+  const data = new Float32Array(gates.length * units * inputs)
+  let at = 0
+  for (const g of gates) {
+    const m = g.terms.get(source)
+    if (m && (m.rows !== inputs || m.cols !== units)) return undefined
+    for (let j = 0; j < units; j++) for (let i = 0; i < inputs; i++) data[at++] = m ? m.at(i, j) : 0
+  }
+  return tensor('float32', [1, gates.length * units, inputs], data)
+}
+
+interface Made {
+  /** [steps, batch, units] */
+  readonly all: Value
+  /** [batch, units] */
+  readonly last: Value
+  readonly cell?: Value
+}
+
+/** The operator of a cell. @param init the value of a state before the loop */
+function emit(
+  cell: Cell,
+  sequences: ReadonlyMap<string, Value>,
+  init: (s: State) => Value,
+  b: Builder,
+): Made | undefined {
+  // in ONNX's order
+  const gates =
+    cell.kind === 'LSTM'
+      ? [cell.i, cell.o, cell.f, cell.g]
+      : cell.kind === 'GRU'
+        ? [cell.z, cell.r, cell.n]
+        : [cell.gate]
+  const inner = cell.kind === 'GRU' ? cell.inner : undefined
+  const parts = gates.map((g) => g.of)
+  const sources = new Set(parts.flatMap((a) => [...a.terms.keys()]).filter((s) => s !== cell.h.before))
+  const source = [...sources][0]
+  const x = source === undefined ? undefined : sequences.get(source)
+  const inputs = x?.shape?.[2]
+  const h0 = init(cell.h)
+  const units = h0.shape?.[1]
+  if (!x || sources.size !== 1 || typeof inputs !== 'number' || typeof units !== 'number' || h0.shape?.length !== 2)
+    return undefined
+  if (parts.some((p) => p.width !== units && p.width !== 1)) return undefined
+  const w = stacked(parts, source!, units, inputs)
+  const r = stacked(inner ? [...parts.slice(0, 2), inner] : parts, cell.h.before, units, units)
+  if (!w || !r) return undefined
+  const bias = (a: Affine | undefined, i: number) => (a ? a.bias(a.width === 1 ? 0 : i) : 0)
+  const biases = new Float32Array(2 * parts.length * units)
+  for (const [k, p] of parts.entries()) for (let i = 0; i < units; i++) biases[k * units + i] = bias(p, i)
+  for (let i = 0; i < units; i++) biases[(2 * parts.length - 1) * units + i] = bias(inner, i)
+  const fns =
+    cell.kind === 'LSTM'
+      ? [cell.f.fn, cell.g.fn, cell.out]
+      : cell.kind === 'GRU'
+        ? [cell.z.fn, cell.n.fn]
+        : [cell.gate.fn]
+  const attrs: Record<string, OnnxAttr> = { hidden_size: units, activations: fns }
+  if (inner) attrs.linear_before_reset = 1
+  const states = cell.kind === 'LSTM' ? [h0, init(cell.c)] : [h0]
+  const starts = states.every((s) => isZero(s, b)) ? [] : states.map((s) => b.unsqueeze(s, [0]))
+  const [steps, batch] = [x.shape![0]!, x.shape![1]!]
+  const final = { dtype: 'float32' as const, shape: [1, batch, units] }
+  const outs = b.ops(
+    cell.kind,
+    [x, b.const(w), b.const(r), b.const(tensor('float32', [1, biases.length], biases)), undefined, ...starts],
+    attrs,
+    cell.kind === 'LSTM' ? 3 : 2,
+    [{ dtype: 'float32' as const, shape: [steps, 1, batch, units] }, final, ...(cell.kind === 'LSTM' ? [final] : [])],
+  )
+  const [all, last, c] = outs.map((v, i) => b.squeeze(v, [i === 0 ? 1 : 0]))
+  return { all: all!, last: last!, ...(c && { cell: c }) }
+}
+
+/** All zeros, which is what ONNX starts from by itself. */
+function isZero(v: Value, b: Builder): boolean {
+  if (v.data) return (v.data.data as Float32Array).every((x) => x === 0)
+  const node = b.producer(v)
+  if (node?.type !== 'Expand') return false
+  const from = b.constantNamed(node.inputs[0]!)
+  return from?.data.length === 1 && from.data[0] === 0
+}
