@@ -129,7 +129,9 @@ export function sequence(list: TensorList, b: Builder): Value | undefined {
   return known && b.op('SplitToSequence', [known], { axis: 0, keepdims: 0 }, out)
 }
 
-const hollow = (list: TensorList, b: Builder): Value[] => (list.elem ?? []).map((d) => b.dimValue(d) ?? b.ints([0]))
+/** The element shape with nothing in unknown dimensions. */
+export const hollow = (list: TensorList, b: Builder): Value[] =>
+  (list.elem ?? []).map((d) => b.dimValue(d) ?? b.ints([0]))
 
 /** Undefined where a loop's hope for a scan output is given up. @throws {AppError} UNSUPPORTED_OPS */
 export function mustBeDense(n: AnyNode, list: TensorList, b: Builder, like?: Value): Value | undefined {

@@ -6,6 +6,7 @@ import { type Counter, isInvariant, stepOf, tripCount } from './counting.ts'
 import {
   asList,
   dense,
+  hollow,
   lengthOf,
   listHandle,
   meet,
@@ -100,7 +101,17 @@ function carried(n: AnyNode, v: Out, learned: Shape | undefined, b: Builder): Va
   const list = { ...given, elem: meet(given.elem, learned) }
   const stacked = given.content.kind === 'sequence' ? undefined : dense(list, b)
   if (stacked) return { kind: 'carried', as: 'dense', init: stacked, shape: stacked.shape, free: new Set(), list }
-  return asSequence(list, b)
+  return asOverwritten(list, b) ?? asSequence(list, b)
+}
+
+/** A list of one element is replaced whole, so it may start with any shape; TensorFlow would not stack it as it is either. */
+function asOverwritten(list: TensorList, b: Builder): Variable | undefined {
+  const { content, elem } = list
+  if (content.kind !== 'unset' || constNumber(content.length) !== 1 || !elem) return undefined
+  const init = zeros(list.dtype, b.concat([b.ints([1]), ...hollow(list, b)], 0), b)
+  const shape = [1, ...elem.map((d) => (b.sees(d) ? d : b.fresh()))]
+  const free = new Set(shape.flatMap((_, i) => (i > 0 && !b.sees(elem[i - 1]!) ? [i] : [])))
+  return { kind: 'carried', as: 'dense', init, shape, free, list }
 }
 
 function asSequence(list: TensorList, b: Builder): Variable {
