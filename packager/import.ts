@@ -5,7 +5,8 @@ import type { CutSpec, Signature, TensorSpec } from '../src/manifest.ts'
 import { bytesOf, DTYPES, type DType, type Tensor } from '../src/tensor.ts'
 import { Converter, refuse } from './convert.ts'
 import { parseRef } from './formats/graphdef.ts'
-import type { SignatureTensor, TfModel, TfSignature } from './graph.ts'
+import type { Ref, SignatureTensor, TfModel, TfSignature } from './graph.ts'
+import { importKeras, KERAS_SIGNATURE } from './keras.ts'
 import { reads } from './normalise/edit.ts'
 import { type PassReport, simplify } from './normalise/index.ts'
 import { Builder } from './onnx/builder.ts'
@@ -44,7 +45,7 @@ export function importSignature(model: TfModel, name: string, signature: TfSigna
   const feeds = new Map<string, Out>()
   const inputs: Record<string, TensorSpec> = {}
   for (const [alias, info] of Object.entries(signature.inputs)) {
-    const { value, spec } = feed(alias, info, model, b, converter)
+    const { value, spec } = feed(alias, info, model, b)
     const ref = parseRef(info.tensor)
     feeds.set(`${ref.node}:${ref.index}`, value)
     inputs[alias] = spec
@@ -108,13 +109,7 @@ function reserveNames(b: Builder, s: TfSignature): Map<string, string> {
   )
 }
 
-function feed(
-  alias: string,
-  info: SignatureTensor,
-  model: TfModel,
-  b: Builder,
-  converter: Converter,
-): { value: Value; spec: TensorSpec } {
+function feed(alias: string, info: SignatureTensor, model: TfModel, b: Builder): { value: Value; spec: TensorSpec } {
   const dtype = info.dtype
   if (!Object.hasOwn(DTYPES, dtype))
     throw new AppError('UNSUPPORTED_OPS', { where: `input '${alias}'`, expected: 'numbers or strings', got: dtype })
@@ -128,16 +123,20 @@ function feed(
   const shape = info.shape?.map((d, i): Dim => d ?? `${alias}_${i}`)
   let initial: Tensor | undefined
   if (info.default) initial = constant(info.default, b).data
-  else if (node.op === 'PlaceholderWithDefault') {
-    const value = converter.run(model.graph.nodes, new Map(), [node.inputs[0]!], b)[0]
-    if (value?.kind === 'tensor') initial = value.data
-  }
+  else if (node.op === 'PlaceholderWithDefault') initial = constantAt(node.inputs[0]!, model)
   const value = b.input(alias, dtype as DType, shape)
   const fallback = initial && { optional: true, default: { shape: initial.shape, values: plainValues(initial) } }
   return {
     value,
     spec: { name: alias, source: info.tensor, dtype: dtype as DType, shape: info.shape ?? null, ...fallback },
   }
+}
+
+/** A default that is computed from other inputs is none: then the input is required. The walk is its own, so its problems are nobody's. */
+function constantAt(ref: Ref, model: TfModel): Tensor | undefined {
+  const b = new Builder()
+  const [value] = new Converter(model, b).run(model.graph.nodes, new Map(), [ref], b)
+  return value?.kind === 'tensor' ? value.data : undefined
 }
 
 /** For the manifest: JSON has no integers past 2^53. */
@@ -182,6 +181,10 @@ const KINDS = {
       import: (name: string): Imported => importSignature(model, name, model.signatures[name]!),
     }
   },
+  keras: ({ model }: SourceOf<'keras'>) => ({
+    signatures: [KERAS_SIGNATURE],
+    import: (): Imported => importKeras(model),
+  }),
   file: ({ path, signature }: SourceOf<'file'>) => ({
     signatures: ['serving_default'],
     import: (): Imported => ({ kind: 'file', path, signature }),
