@@ -3,15 +3,27 @@ import { basename } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import { CHECKPOINT } from './checkpoint.ts'
 import { FROZEN } from './frozen.ts'
+import { KERAS, KERAS_ARCHITECTURE } from './keras.ts'
 import { ONNX, ORT } from './onnx.ts'
 import type { ModelSource, Reader, ReadOptions } from './reader.ts'
 import { SAVED_MODEL } from './savedmodel.ts'
 import { TFJS_GRAPH } from './tfjs.ts'
+import { TFJS_LAYERS } from './tfjslayers.ts'
 
 export type { ModelSource, ReadOptions } from './reader.ts'
 
 /** A checkpoint comes last: its path is a prefix, which other formats' files may have too. */
-export const READERS: readonly Reader[] = [SAVED_MODEL, TFJS_GRAPH, FROZEN, ONNX, ORT, CHECKPOINT]
+export const READERS: readonly Reader[] = [
+  SAVED_MODEL,
+  KERAS,
+  TFJS_GRAPH,
+  TFJS_LAYERS,
+  KERAS_ARCHITECTURE,
+  FROZEN,
+  ONNX,
+  ORT,
+  CHECKPOINT,
+]
 
 /** @throws {AppError} MODEL_NOT_FOUND when no reader recognises the path */
 export async function openSource(

@@ -1,5 +1,6 @@
 import type { Signature } from '../../src/manifest.ts'
 import type { TfModel } from '../graph.ts'
+import type { KerasModel } from '../kerasmodel.ts'
 
 export interface ReadOptions {
   /** tags of the MetaGraph of a SavedModel; default: the only one's, or `serve` */
@@ -13,6 +14,7 @@ export interface ReadOptions {
 /** What a reader yields, by the kind of graph that is inside. */
 export type ModelSource =
   | { readonly kind: 'tensorflow'; readonly model: TfModel }
+  | { readonly kind: 'keras'; readonly model: KerasModel }
   | { readonly kind: 'file'; readonly path: string; readonly signature: Omit<Signature, 'graph'> }
 
 /** One row per model format. `match` is cheap and looks at names and magic bytes only. */
