@@ -22,10 +22,8 @@ export function eachFeature(
       if (t <= 0 || !w.skip(t)) return false
       continue
     }
-    const n = w.length()
-    if (n < 0) return false
-    w.end = w.at + n
-    if (!entries(w, found)) return false
+    w.end = w.limit()
+    if (w.end < 0 || !entries(w, found)) return false
     w.end = all
   }
   return true
@@ -37,9 +35,8 @@ export function entries(w: Wire, found: (name: string, start: number, end: numbe
   const buffer = Buffer.from(w.bytes.buffer, w.bytes.byteOffset, w.bytes.byteLength)
   while (w.at < all) {
     if (w.varint32() !== FEATURES) return false
-    const n = w.length()
-    if (n < 0) return false
-    w.end = w.at + n
+    w.end = w.limit()
+    if (w.end < 0) return false
     let name: string | undefined
     let start = -1
     let end = -1

@@ -28,15 +28,13 @@ export interface Sink {
   data(): string[] | Float32Array | BigInt64Array
 }
 
-/** The wire of the list inside a feature, or undefined where the lengths do not fit. */
+/** The wire of the list inside a feature, or undefined where it has no length. */
 function listOf(bytes: Uint8Array, start: number, end: number): Wire | undefined {
   const w = new Wire(bytes)
   w.at = start + 1
   w.end = end
-  const n = w.length()
-  if (n < 0) return undefined
-  w.end = w.at + n
-  return w
+  w.end = w.limit()
+  return w.end < 0 ? undefined : w
 }
 
 export function stringSink(): Sink {
@@ -90,10 +88,9 @@ export function floatSink(): Sink {
       if (w.at === w.end) return true
       if (bytes[w.at] === 10) {
         w.at++
-        const n = w.length()
-        if (n < 0) return false
         // a last value that is cut short is dropped, as TensorFlow does
-        const whole = n >>> 2
+        const whole = w.varint32() >> 2
+        if (whole < 0 || 4 * whole > w.end - w.at) return false
         room(whole)
         bytesOut.set(bytes.subarray(w.at, w.at + 4 * whole), 4 * size)
         size += whole
@@ -144,9 +141,8 @@ export function int64Sink(): Sink {
       const packed = bytes[w.at] === 10
       if (packed) {
         w.at++
-        const n = w.length()
-        if (n < 0) return false
-        w.end = w.at + n
+        w.end = w.limit()
+        if (w.end < 0) return false
       }
       while (w.at < w.end) {
         if (!packed && bytes[w.at++] !== 8) return false

@@ -56,6 +56,15 @@ export class Wire {
     return n >= 0 && n <= this.end - this.at ? n : -1
   }
 
+  /**
+   * The end of a message that starts here, at most the end of what there is, or -1. TensorFlow sets limits in this way: a message whose
+   * length says more than is left is as long as what is left.
+   */
+  limit(): number {
+    const n = this.varint32()
+    return n < 0 ? -1 : Math.min(this.at + n, this.end)
+  }
+
   /** Passes over a field that nobody knows. */
   skip(tag: number): boolean {
     switch (tag & 7) {
@@ -65,8 +74,9 @@ export class Wire {
       case 1:
         return this.forward(8)
       case 2: {
-        const n = this.length()
-        return n >= 0 && this.forward(n)
+        const end = this.limit()
+        this.at = Math.max(end, this.at)
+        return end >= 0
       }
       case 5:
         return this.forward(4)
