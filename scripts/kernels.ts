@@ -57,6 +57,7 @@ const PROBES: Readonly<Record<string, Probe>> = {
   MatMul: { in: ['square', 'square'] },
   Gemm: { in: ['square', 'square'] },
   Det: { in: ['square'] },
+  Einsum: { in: ['square', 'square'], attrs: { equation: 'ij,jk->ik' } },
   Trilu: { in: ['square'] },
   Conv: { in: ['nchw', 'nchw'] },
   ConvTranspose: { in: ['nchw', 'nchw'] },

@@ -118,7 +118,7 @@ const KERNELS: Readonly<Record<string, string>> = {
   EyeLike: 'float32 float64 float16 int32 int64 uint64',
 }
 
-/** Where an op's dtype is not that of its first input. */
+/** Where an op's dtype is not that of its first input: the first input that has it. */
 const TYPED: Readonly<Record<string, number>> = { Where: 1, OneHot: 2 }
 
 /** Dtypes that hold every value of a dtype, so that computing in them and narrowing again is exact and wraps as C does. */
@@ -143,22 +143,25 @@ const BITS: ReadonlySet<string> = new Set([
   'SpaceToDepth',
 ])
 
+export interface Detour {
+  readonly from: ValueDType
+  readonly to: DType
+  /** inputs before this one keep their dtype */
+  readonly first: number
+}
+
 /**
  * The dtype to compute an op in, where onnxruntime lacks a kernel for the dtype of its inputs.
  * @throws {AppError} UNSUPPORTED_OPS where no exact detour exists
  */
-export function detour(
-  type: string,
-  inputs: readonly (Value | undefined)[],
-  at: string,
-): { from: ValueDType; to: DType } | undefined {
+export function detour(type: string, inputs: readonly (Value | undefined)[], at: string): Detour | undefined {
   const kernels = KERNELS[type]?.split(' ')
   const from = inputs[TYPED[type] ?? 0]?.dtype
   if (!kernels || from === undefined || kernels.includes(from)) return undefined
   const to = [...(WIDER[from] ?? []), ...(from === 'uint64' && BITS.has(type) ? (['int64'] as const) : [])].find((d) =>
     kernels.includes(d),
   )
-  if (to) return { from, to }
+  if (to) return { from, to, first: TYPED[type] ?? 0 }
   throw new AppError('UNSUPPORTED_OPS', {
     where: `node ${at}`,
     expected: `a dtype that onnxruntime computes ${type} in (${kernels.join(', ')})`,

@@ -1,9 +1,12 @@
+import type { DType } from '../../src/tensor.ts'
 import type { Builder } from '../onnx/builder.ts'
 import { constNumber, constNumbers, type Value } from '../onnx/value.ts'
+import { indexType, int64 } from './cast.ts'
+import { fromPair, isComplex, pairOf } from './complex.ts'
 import { type AnyNode, type OpRow, type OpTable, op, unsupported } from './op.ts'
+import { axisOf } from './reduce.ts'
 
-/** Axes, shapes and indices are int64 in ONNX whatever TensorFlow had. */
-export const int64 = (v: Value, b: Builder): Value => b.cast(v, 'int64')
+export { int64 } from './cast.ts'
 
 /** A constant integer input. @throws {AppError} UNSUPPORTED_OPS */
 export function constInt(n: AnyNode, v: Value, what: string): number {
@@ -12,50 +15,103 @@ export function constInt(n: AnyNode, v: Value, what: string): number {
   return c
 }
 
-const indexType = (t: unknown) => (t === 'int64' ? 'int64' : 'int32')
+function joined(n: AnyNode, values: readonly Value[], axis: Value, b: Builder): Value {
+  return b.concat(values, axisOf(n, axis, values[0]!))
+}
 
+/** The last input is the axis. */
 const concat: OpRow = op({
   in: ['first!'],
+  parts: true,
   emit: (n, b) => joined(n, n.inputs.slice(0, -1) as Value[], n.inputs.at(-1) as Value, b),
 })
-
-function joined(n: AnyNode, values: readonly Value[], axis: Value, b: Builder): Value {
-  return b.concat(values, constInt(n, axis, 'axis'))
-}
 
 const reshape: OpRow = op({
   in: ['tensor', 'shape'],
   emit: (n, b) => {
-    const part = n.in.shape.part
-    // One unknown dimension at most becomes -1: element counts agree in TensorFlow, so it is the same, and the shape is a constant.
-    // A zero would mean "copy" in ONNX, so a target with one is left to the computed form with allowzero.
-    if (part && part.filter((d) => typeof d === 'string').length === 1 && !part.includes(-1) && !part.includes(0)) {
-      const fixed = b.op('Reshape', [n.in.tensor, b.ints(part.map((d) => (typeof d === 'number' ? d : -1)))])
-      return b.as(fixed, { shape: part })
-    }
-    const zero = part?.includes(0) || (!part && !n.in.shape.data)
-    return b.op('Reshape', [n.in.tensor, int64(n.in.shape, b)], zero && !part?.includes(-1) ? { allowzero: 1 } : {})
+    const { tensor, shape } = n.in
+    if (!isComplex(tensor)) return reshaped(tensor, shape, b)
+    return fromPair(reshaped(pairOf(tensor), b.concat([int64(shape, b), b.ints([2])], 0), b))
   },
 })
+
+function reshaped(x: Value, shape: Value, b: Builder): Value {
+  const part = shape.part
+  // One unknown dimension at most becomes -1: element counts agree in TensorFlow, so it is the same, and the shape is a constant.
+  // A zero would mean "copy" in ONNX, so a target with one is left to the computed form with allowzero.
+  if (part && part.filter((d) => typeof d === 'string').length === 1 && !part.includes(-1) && !part.includes(0)) {
+    const fixed = b.op('Reshape', [x, b.ints(part.map((d) => (typeof d === 'number' ? d : -1)))])
+    return b.as(fixed, { shape: part })
+  }
+  const zero = part?.includes(0) || (!part && !shape.data)
+  return b.op('Reshape', [x, int64(shape, b)], zero && !part?.includes(-1) ? { allowzero: 1 } : {})
+}
+
+const filledLike = (value: number): OpRow =>
+  op({
+    in: ['x'],
+    emit: (n, b) => {
+      const { x } = n.in
+      if (x.dtype === 'string')
+        return b.op('Expand', [b.const({ dtype: 'string', shape: [], data: [''] }), b.shapeOf(x)])
+      if (!isComplex(x)) return b.op('Expand', [b.scalar(x.dtype, value), b.shapeOf(x)])
+      const pair = pairOf(x)
+      return fromPair(b.op('Expand', [b.filled(pair.dtype, [2], [value, 0]), b.shapeOf(pair)]))
+    },
+  })
+
+/** The shape of two shapes broadcast: the shorter one is filled with leading ones. */
+function broadcastArgs(n: AnyNode, s0: Value, s1: Value, b: Builder): Value {
+  const lengths = [s0, s1].map((s) => s.shape?.[0])
+  const [p, q] = lengths
+  if (typeof p !== 'number' || typeof q !== 'number') throw unsupported(n, 'shapes of known length', 'unknown lengths')
+  const one = b.scalar(s0.dtype, 1)
+  const longer = (s: Value, by: number) => (by > 0 ? b.concat([b.op('Expand', [one, b.ints([by])]), s], 0) : s)
+  const [x, y] = [longer(s0, q - p), longer(s1, p - q)]
+  return b.op('Where', [b.op('Equal', [x, one]), y, x])
+}
+
+function transposed(n: AnyNode, x: Value, perm: Value, conjugated: boolean, b: Builder): Value {
+  const order = constNumbers(perm) ?? computedOrder(perm)
+  if (!order) throw unsupported(n, 'a constant permutation', 'a computed one')
+  const full = order.map((p) => (p < 0 ? p + order.length : p))
+  if (!isComplex(x)) return b.transpose(x, full)
+  const pair = pairOf(x)
+  const signed = conjugated ? b.op('Mul', [pair, b.filled(pair.dtype, [2], [1, -1])]) : pair
+  return fromPair(b.transpose(signed, [...full, full.length]))
+}
+
+/** A permutation of one or no dimension is known without its value. */
+function computedOrder(perm: Value): number[] | undefined {
+  const n = perm.shape?.[0]
+  return n === 0 ? [] : n === 1 ? [0] : undefined
+}
+
+const transpose = (conjugated: boolean): OpRow =>
+  op({ in: ['x', 'perm'], emit: (n, b) => transposed(n, n.in.x, n.in.perm, conjugated, b) })
 
 export const ARRAY = {
   Shape: op({
     in: ['input'],
     attrs: { out_type: null },
+    parts: true,
     emit: (n, b) => b.cast(b.shapeOf(n.in.input), indexType(n.attrs.out_type)),
   }),
   ShapeN: op({
     in: ['input*'],
     attrs: { out_type: null },
+    parts: true,
     emit: (n, b) => n.in.input.map((v) => b.cast(b.shapeOf(v), indexType(n.attrs.out_type))),
   }),
   Size: op({
     in: ['input'],
     attrs: { out_type: null },
+    parts: true,
     emit: (n, b) => b.cast(b.op('Size', [n.in.input]), indexType(n.attrs.out_type)),
   }),
   Rank: op({
     in: ['input'],
+    parts: true,
     emit: (n, b) =>
       n.in.input.shape
         ? b.scalar('int32', n.in.input.shape.length)
@@ -64,15 +120,20 @@ export const ARRAY = {
   Reshape: reshape,
   ExpandDims: op({
     in: ['input', 'dim'],
+    parts: true,
     emit: (n, b) => b.op('Unsqueeze', [n.in.input, b.reshape(int64(n.in.dim, b), [1])]),
   }),
   Squeeze: op({
     in: ['input'],
     attrs: { squeeze_dims: [], axis: [] },
+    parts: true,
     emit: (n, b) => {
       const axes = n.attrs.squeeze_dims.length > 0 ? n.attrs.squeeze_dims : n.attrs.axis
       if (axes.length > 0) return b.squeeze(n.in.input, axes)
       if (!n.in.input.shape) return b.op('Squeeze', [n.in.input], {}, { dtype: n.in.input.dtype, shape: undefined })
+      // an unknown dimension may turn out to be 1, and the rank with it
+      if (n.in.input.shape.some((d) => typeof d !== 'number'))
+        return b.op('Squeeze', [n.in.input], {}, { dtype: n.in.input.dtype, shape: undefined })
       return b.squeeze(
         n.in.input,
         n.in.input.shape.flatMap((d, i) => (d === 1 ? [i] : [])),
@@ -82,6 +143,7 @@ export const ARRAY = {
   Pack: op({
     in: ['values*'],
     attrs: { axis: 0 },
+    parts: true,
     emit: (n, b) =>
       b.concat(
         n.in.values.map((v) => b.unsqueeze(v, [n.attrs.axis])),
@@ -91,7 +153,10 @@ export const ARRAY = {
   Unpack: op({
     in: ['value'],
     attrs: { num: 'int', axis: 0 },
+    out: ['output*num'],
+    parts: true,
     emit: (n, b) => {
+      if (n.attrs.num === 0) return []
       if (n.attrs.num === 1) return [b.squeeze(n.in.value, [n.attrs.axis])]
       return b
         .ops('Split', [n.in.value], { axis: n.attrs.axis, num_outputs: n.attrs.num }, n.attrs.num)
@@ -99,29 +164,71 @@ export const ARRAY = {
     },
   }),
   ConcatV2: concat,
-  Concat: op({ in: ['axis', 'values*'], emit: (n, b) => joined(n, n.in.values, n.in.axis, b) }),
-  Transpose: op({
-    in: ['x', 'perm'],
-    emit: (n, b) => {
-      const perm = constNumbers(n.in.perm)
-      if (!perm) throw unsupported(n, 'a constant permutation', 'a computed one')
-      return b.transpose(
-        n.in.x,
-        perm.map((p) => (p < 0 ? p + perm.length : p)),
-      )
-    },
+  Concat: op({ in: ['axis', 'values*'], parts: true, emit: (n, b) => joined(n, n.in.values, n.in.axis, b) }),
+  Transpose: transpose(false),
+  ConjugateTranspose: transpose(true),
+  Fill: op({
+    in: ['dims', 'value'],
+    parts: true,
+    emit: (n, b) => b.op('Expand', [n.in.value, int64(n.in.dims, b)]),
   }),
-  Fill: op({ in: ['dims', 'value'], emit: (n, b) => b.op('Expand', [n.in.value, int64(n.in.dims, b)]) }),
-  Tile: op({ in: ['input', 'multiples'], emit: (n, b) => b.op('Tile', [n.in.input, int64(n.in.multiples, b)]) }),
-  ZerosLike: op({ in: ['x'], emit: (n, b) => b.op('Expand', [b.scalar(n.in.x.dtype, 0), b.shapeOf(n.in.x)]) }),
-  SelectV2: op({ in: ['condition', 't', 'e'], emit: (n, b) => b.op('Where', [n.in.condition, n.in.t, n.in.e]) }),
-  GatherV2: op({
-    in: ['params', 'indices', 'axis'],
-    attrs: { batch_dims: 0 },
-    emit: (n, b) => {
-      if (n.attrs.batch_dims !== 0) throw unsupported(n, 'batch_dims 0', String(n.attrs.batch_dims))
-      return b.gather(n.in.params, n.in.indices, constInt(n, n.in.axis, 'axis'))
-    },
+  Empty: op({
+    in: ['shape'],
+    attrs: { dtype: 'type' },
+    emit: (n, b) => b.op('Expand', [b.scalar(n.dtype('dtype'), 0), int64(n.in.shape, b)]),
   }),
+  Tile: op({
+    in: ['input', 'multiples'],
+    parts: true,
+    emit: (n, b) => b.op('Tile', [n.in.input, int64(n.in.multiples, b)]),
+  }),
+  BroadcastTo: op({
+    in: ['input', 'shape'],
+    parts: true,
+    emit: (n, b) => b.op('Expand', [n.in.input, int64(n.in.shape, b)]),
+  }),
+  BroadcastArgs: op({ in: ['s0', 's1'], emit: (n, b) => broadcastArgs(n, n.in.s0, n.in.s1, b) }),
+  ZerosLike: filledLike(0),
+  OnesLike: filledLike(1),
   Range: op({ in: ['start', 'limit', 'delta'], emit: (n, b) => b.op('Range', [n.in.start, n.in.limit, n.in.delta]) }),
+  /** The last element is `stop` itself, whatever the steps add up to. */
+  LinSpace: op({
+    in: ['start', 'stop', 'num'],
+    emit: (n, b) => {
+      const dtype = n.in.start.dtype as DType
+      const count = int64(n.in.num, b)
+      const steps = b.cast(b.op('Max', [b.op('Sub', [count, b.int(1)]), b.int(1)]), dtype)
+      const delta = b.op('Div', [b.op('Sub', [n.in.stop, n.in.start]), steps])
+      const index = b.op('Range', [b.int(0), count, b.int(1)])
+      const points = b.op('Add', [n.in.start, b.op('Mul', [b.cast(index, dtype), delta])])
+      const last = b.op('And', [
+        b.op('Equal', [index, b.op('Sub', [count, b.int(1)])]),
+        b.op('Greater', [index, b.int(0)]),
+      ])
+      return b.op('Where', [last, n.in.stop, points])
+    },
+  }),
+  /** Every element is compared with its place, so that indices outside the depth, negative ones included, are all off. */
+  OneHot: op({
+    in: ['indices', 'depth', 'on_value', 'off_value'],
+    attrs: { axis: -1 },
+    parts: true,
+    emit: (n, b) => {
+      const { axis } = n.attrs
+      const depth = b.reshape(int64(n.in.depth, b), [])
+      const places = b.op('Range', [b.int(0), depth, b.int(1)])
+      const indices = b.unsqueeze(int64(n.in.indices, b), [axis])
+      const behind = axis === -1 ? 0 : b.rank(n.in.indices) - axis
+      const column = b.unsqueeze(
+        places,
+        Array.from({ length: behind }, (_, i) => i + 1),
+      )
+      const out = b.op('Where', [b.op('Equal', [indices, column]), n.in.on_value, n.in.off_value])
+      const size = n.in.depth.data ? Number(n.in.depth.data.data[0]) : n.in.depth.part?.[0]
+      const at = axis === -1 ? (out.shape?.length ?? 0) - 1 : axis
+      return out.shape && size !== undefined
+        ? b.as(out, { shape: out.shape.map((d, i) => (i === at ? size : d)) })
+        : out
+    },
+  }),
 } satisfies OpTable

@@ -27,7 +27,7 @@ const call = op({ in: [], attrs: { f: 'func' }, emit: (n, b) => n.call(n.attrs.f
 const variable = op({ in: [], attrs: { dtype: 'type' }, emit: (n) => handleOf(n, 'variable') })
 
 /** The value of a reference or resource variable: the checkpoint's. */
-function read(n: AnyNode, from: Out | undefined, b: Builder): Value {
+export function read(n: AnyNode, from: Out | undefined, b: Builder): Value {
   if (from?.kind === 'tensor') return from
   return constant(n.env.variable(expectHandle(n, from, 'variable').node), b)
 }

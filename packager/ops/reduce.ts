@@ -1,35 +1,51 @@
-import { constNumber } from '../onnx/value.ts'
-import { type OpRow, type OpTable, op, unsupported } from './op.ts'
+import type { Builder } from '../onnx/builder.ts'
+import { constNumber, type Value } from '../onnx/value.ts'
+import { int64 } from './cast.ts'
+import { type AnyNode, type OpRow, type OpTable, op, unsupported } from './op.ts'
 
-const reduce = (type: string): OpRow =>
+/** Axes as an int64 vector; TensorFlow takes a scalar too. */
+const axesOf = (axis: Value, b: Builder): Value =>
+  axis.shape?.length === 1 ? int64(axis, b) : b.reshape(int64(axis, b), [-1])
+
+/** An empty list of axes reduces nothing, in TensorFlow as with noop_with_empty_axes. */
+const reduce = (type: string, parts = false): OpRow =>
   op({
     in: ['x', 'axis'],
     attrs: { keep_dims: false },
-    emit: (n, b) => {
-      const axes =
-        n.in.axis.shape?.length === 0 ? b.unsqueeze(b.cast(n.in.axis, 'int64'), [0]) : b.cast(n.in.axis, 'int64')
-      return b.op(type, [n.in.x, axes], { keepdims: n.attrs.keep_dims ? 1 : 0, noop_with_empty_axes: 1 })
-    },
+    parts,
+    emit: (n, b) =>
+      b.op(type, [n.in.x, axesOf(n.in.axis, b)], { keepdims: n.attrs.keep_dims ? 1 : 0, noop_with_empty_axes: 1 }),
   })
+
+/** The axis of an op whose ONNX form has it as an attribute; a vector has but one. */
+export function axisOf(n: AnyNode, axis: Value | undefined, of: Value, fallback = 0): number {
+  if (!axis) return fallback
+  const c = constNumber(axis)
+  if (c !== undefined) return c
+  if (of.shape?.length === 1) return 0
+  throw unsupported(n, 'a constant axis', 'a computed one')
+}
 
 const arg = (type: string): OpRow =>
   op({
-    in: ['x', 'axis?'],
+    in: ['input', 'dimension?'],
     attrs: { output_type: null },
     emit: (n, b) => {
-      const axis = n.in.axis ? constNumber(n.in.axis) : 0
-      if (axis === undefined) throw unsupported(n, 'a constant axis', 'a computed one')
-      const found = b.op(type, [n.in.x], { axis, keepdims: 0 })
-      return n.attrs.output_type === 'int32' ? b.cast(found, 'int32') : found
+      const axis = axisOf(n, n.in.dimension, n.in.input)
+      const found = b.op(type, [n.in.input], { axis, keepdims: 0 })
+      return n.attrs.output_type === undefined ? found : b.cast(found, n.dtype('output_type'))
     },
   })
 
 export const REDUCE = {
-  Sum: reduce('ReduceSum'),
-  Mean: reduce('ReduceMean'),
+  Sum: reduce('ReduceSum', true),
+  Mean: reduce('ReduceMean', true),
   Max: reduce('ReduceMax'),
   Min: reduce('ReduceMin'),
   Prod: reduce('ReduceProd'),
+  All: reduce('ReduceMin'),
+  Any: reduce('ReduceMax'),
+  EuclideanNorm: reduce('ReduceL2'),
   ArgMax: arg('ArgMax'),
   ArgMin: arg('ArgMin'),
 } satisfies OpTable
