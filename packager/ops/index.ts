@@ -25,15 +25,19 @@ import { PAD } from './pad.ts'
 import { PARSE } from './parse.ts'
 import { POOL } from './pool.ts'
 import { QUANTIZE } from './quantize.ts'
+import { RAGGED } from './ragged.ts'
 import { RANDOM } from './random.ts'
 import { REDUCE } from './reduce.ts'
 import { RESIZE } from './resize.ts'
+import { RNN } from './rnn.ts'
 import { SCAN } from './scan.ts'
 import { SCATTER } from './scatter.ts'
 import { SEGMENT } from './segment.ts'
+import { SET_OPS } from './setops.ts'
 import { SETS } from './sets.ts'
 import { SLICE } from './slice.ts'
 import { SPACE } from './space.ts'
+import { SPARSE } from './sparse.ts'
 import { SPLIT } from './split.ts'
 import { STRINGS } from './strings.ts'
 import { TABLES } from './tables.ts'
@@ -78,9 +82,13 @@ export const FAMILIES = {
   NMS,
   TABLES,
   STRINGS,
+  SPARSE,
+  SET_OPS,
+  RAGGED,
   CONTROL,
   TENSOR_LIST,
   TENSOR_ARRAY,
+  RNN,
   PARSE,
 } as const satisfies Record<string, OpTable>
 
