@@ -3,9 +3,10 @@ import { golden } from './golden.ts'
 import { importCommand } from './import.ts'
 import { packageCommand } from './package.ts'
 import { predict } from './predict.ts'
+import { run } from './run.ts'
 import { serve } from './serve.ts'
 import { show } from './show.ts'
 import { validate } from './validate.ts'
 
 /** Every command, in the order of --help. */
-export const COMMANDS: readonly Command[] = [validate, importCommand, packageCommand, serve, predict, show, golden]
+export const COMMANDS: readonly Command[] = [validate, importCommand, packageCommand, serve, predict, show, run, golden]

@@ -1,4 +1,3 @@
-import { bytesFromString, bytesToString } from '../../src/bytestring.ts'
 import { fromBfloat, fromHalf, toHalf } from '../../src/half.ts'
 import { sizeOf, type Tensor } from '../../src/tensor.ts'
 import { type Decimal, type FloatFormat, pointOf, rounded, shortest } from '../inspect/decimal.ts'
@@ -15,7 +14,7 @@ const EXPONENT_FROM = { float16: 1e3, float32: 1e6, float64: 1e8 } as const sati
 
 type Element = number | bigint | string
 
-/** What `print(array)` prints: numpy's own layout, which is the answer of `saved_model_cli run`. Strings are bytes, as TensorFlow gives them. */
+/** What `print(array)` prints: numpy's own layout, which is the answer of `saved_model_cli run`. Strings have one character a byte. */
 export function formatArray(t: Tensor): string {
   const read = reader(t)
   if (t.shape.length === 0) return scalar(t, read(0))
@@ -75,8 +74,7 @@ function reader(t: Tensor): (i: number) => Element {
   return (i) => t.data[i]!
 }
 
-/** Bytes that are not UTF-8 are one character each already. */
-const bytes = (x: Element) => pyString(bytesToString(bytesFromString(String(x))), true)
+const bytes = (x: Element) => pyString(String(x), true)
 
 function scalar(t: Tensor, x: Element): string {
   if (t.dtype === 'string') return bytes(x)

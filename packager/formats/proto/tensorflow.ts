@@ -101,6 +101,12 @@ message TrackableObjectGraph {
   }
   repeated TrackableObject nodes = 1;
 }
+message BytesList { repeated bytes value = 1; }
+message FloatList { repeated float value = 1; }
+message Int64List { repeated int64 value = 1; }
+message Feature { oneof kind { BytesList bytes_list = 1; FloatList float_list = 2; Int64List int64_list = 3; } }
+message Features { map<string, Feature> feature = 1; }
+message Example { Features features = 1; }
 message VariableDef { string variable_name = 1; string initializer_name = 2; string snapshot_name = 3; bool is_resource = 5; SaveSliceInfoDef save_slice_info_def = 4; }
 message SaveSliceInfoDef { string full_name = 1; repeated int64 full_shape = 2; repeated int64 var_offset = 3; repeated int64 var_shape = 4; }
 message BundleHeaderProto { int32 num_shards = 1; int32 endianness = 2; VersionDef version = 3; }
