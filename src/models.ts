@@ -8,7 +8,7 @@ import type { Manifest, Signature } from './manifest.ts'
 import { memo } from './memo.ts'
 import { nearest } from './nearest.ts'
 import { createSession, type Session } from './session.ts'
-import { compareVersions } from './version.ts'
+import { compareVersions, versionNumber } from './version.ts'
 
 /** One version of one model. What is heavy is loaded on first use and shared. */
 export interface Model {
@@ -25,7 +25,7 @@ export interface Model {
 export interface ModelStore {
   /** every version, newest first */
   readonly models: readonly Model[]
-  /** @throws {AppError} UNKNOWN_MODEL, UNKNOWN_VERSION */
+  /** @throws {AppError} UNKNOWN_MODEL, UNKNOWN_VERSION, UNKNOWN_LABEL */
   get(name?: string, version?: string, label?: string): Model
   /** names of versions, by model */
   readonly labels: Labels
@@ -57,7 +57,11 @@ export function openStore({ roots, defaultModel, threads = 1, labels = {} }: Sto
       const versions = models.filter((m) => m.manifest.model === name)
       if (versions.length === 0) throw unknownModel(name, names)
       if (label !== undefined) version = labelled(labels, versions[0]!.manifest.model, label)
-      const found = version === undefined ? versions[0] : versions.find((m) => m.manifest.version === version)
+      const found =
+        version === undefined
+          ? versions[0]
+          : (versions.find((m) => m.manifest.version === version) ??
+            versions.find((m) => versionNumber(m.manifest.version) === version))
       if (found) return found
       throw new AppError('UNKNOWN_VERSION', {
         where: `model ${name}`,
@@ -148,9 +152,9 @@ function folders(dir: string): string[] {
 function labelled(labels: Labels, model: string, label: string): string {
   const known = Object.hasOwn(labels, model) ? labels[model]! : {}
   if (Object.hasOwn(known, label)) return known[label]!
-  throw new AppError('UNKNOWN_VERSION', {
+  throw new AppError('UNKNOWN_LABEL', {
     where: `model ${model}`,
-    expected: Object.keys(known).length > 0 ? `a label ${Object.keys(known).join(', ')}` : 'no label: it has none',
+    expected: Object.keys(known).join(', ') || 'no label: it has none',
     got: label.slice(0, 80),
   })
 }

@@ -9,3 +9,8 @@ export function compareVersions(a: string, b: string): number {
   }
   return 0
 }
+
+/** The number that a version is, `7` of `7`, `007` and `V0007`; itself where it is none. */
+export function versionNumber(version: string): string {
+  return /^V?0*(\d+)$/i.exec(version)?.[1] ?? version
+}

@@ -52,7 +52,7 @@ export interface Catalogue {
   readonly manifests: readonly Manifest[]
   /** labels of versions, by model */
   readonly labels: Readonly<Record<string, Readonly<Record<string, string>>>>
-  /** @throws {AppError} UNKNOWN_MODEL, UNKNOWN_VERSION */
+  /** @throws {AppError} UNKNOWN_MODEL, UNKNOWN_VERSION, UNKNOWN_LABEL */
   find(ref: ModelRef): Manifest
   /** Loads it where that is still to be done. Undefined: it is ready; else what keeps it from being so. */
   load(manifest: Manifest): Promise<AppError | undefined>

@@ -1,0 +1,61 @@
+import type { Manifest, Signature } from '../../manifest.ts'
+import { isBase64, toTensor } from '../../tensorjson/convert.ts'
+import { isObject, type Json, member } from '../../tensorjson/value.ts'
+import type { Tensors } from '../../types.ts'
+import { findSignature, invalid, readBody, signatureName, wrongBody } from './body.ts'
+import { rows } from './rows.ts'
+
+/** The tensors of a request to :predict, and how its answer is written: `predictions` by row, or `outputs`. */
+export interface PredictRequest {
+  readonly signature: string
+  readonly feeds: Tensors
+  readonly form: 'row' | 'column'
+}
+
+/** @throws {AppError} with TensorFlow Serving's words */
+export function readPredict(body: Uint8Array, manifest: Manifest): PredictRequest {
+  const root = readBody(body, { narrow: takesFloatsOnly(manifest) })
+  const name = signatureName(root)
+  const signature = findSignature(manifest, name, `Serving signature name: "${name}" not found in signature def`)
+  if (Object.keys(signature.inputs).length === 0)
+    throw invalid(`Failed to get input map for signature: ${name}`, { expected: 'a signature with inputs', got: name })
+  const [instances, inputs] = [member(root, 'instances'), member(root, 'inputs')]
+  if (instances !== undefined && inputs !== undefined) {
+    const reply = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
+    throw wrongBody(root, reply, 'both inputs and instances')
+  }
+  if (instances !== undefined) return { signature: name, feeds: rows(root, instances, signature), form: 'row' }
+  if (inputs !== undefined) return { signature: name, feeds: columns(inputs, signature), form: 'column' }
+  throw invalid("Missing 'inputs' or 'instances' key", { expected: 'a key inputs or instances', got: 'neither' })
+}
+
+/** Then every list of numbers may be read as float32 before anybody knows which input it is for. */
+function takesFloatsOnly({ signatures }: Manifest): boolean {
+  return Object.values(signatures).every((s) => Object.values(s.inputs).every((i) => i.dtype === 'float32'))
+}
+
+/** The value of the only input, or an object with all; members that are no inputs are not looked at. */
+function columns(given: Json, { inputs }: Signature): Tensors {
+  const [[alias, spec] = ['', undefined], ...more] = Object.entries(inputs)
+  const feeds: Tensors = Object.create(null)
+  if (!isObject(given) || isBase64(given)) {
+    if (spec === undefined || more.length > 0)
+      throw invalid(
+        'inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map',
+        { where: 'inputs', expected: `an object with ${Object.keys(inputs).join(', ')}`, got: 'a value' },
+      )
+    feeds[alias] = toTensor(given, spec)
+    return feeds
+  }
+  for (const [name, wanted] of Object.entries(inputs)) {
+    const value = member(given, name)
+    if (value !== undefined) feeds[name] = toTensor(value, wanted)
+    else if (!wanted.optional)
+      throw invalid(
+        `Missing named input: ${name} in 'inputs' object.`,
+        { where: `input ${name}`, got: given.members.map(([n]) => n.slice(0, 80)).join(', ') },
+        'MISSING_INPUT',
+      )
+  }
+  return feeds
+}
