@@ -36,6 +36,7 @@ export function read(n: AnyNode, from: Out | undefined, b: Builder): Value {
 export const CORE = {
   Const: op({ in: [], attrs: { value: 'tensor' }, emit: (n, b) => constant(n.attrs.value, b) }),
   Identity: pass,
+  RefIdentity: pass,
   Snapshot: pass,
   StopGradient: pass,
   PreventGradient: pass,

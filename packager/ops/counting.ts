@@ -12,8 +12,11 @@ const ANDS = new Set(['LogicalAnd'])
 
 /** Follows a reference inside a function through whatever hands it on: to an argument, or to the node that computes it. */
 export function source(f: TfFunction, ref: Ref, env: Env): { arg: number } | { ref: Ref } {
+  const passed = new Set<string>()
   for (let at = ref; ; ) {
     const node = f.nodes.get(at.node)
+    if (node && passed.has(at.node)) return { ref: at }
+    passed.add(at.node)
     if (!node) return { arg: f.args.findIndex((a) => a.name === at.node) }
     let next: Ref | undefined
     if (PASSES.has(node.op)) next = node.inputs[at.index]

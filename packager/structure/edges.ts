@@ -1,3 +1,4 @@
+import { AppError } from '../../src/errors.ts'
 import type { Ref, TfNode } from '../graph.ts'
 
 export type Nodes = Map<string, TfNode>
@@ -23,11 +24,35 @@ export const keyOf = (r: Ref): string => `${r.node}:${r.arg ?? ''}:${r.index}`
 
 /** The reference behind Identity nodes. */
 export function rootOf(r: Ref, nodes: ReadonlyMap<string, TfNode>): Ref {
+  const passed = new Set<string>()
   for (let at = r; ; ) {
     const node = nodes.get(at.node)
-    if (!node || !PASS.has(node.op)) return at
+    if (!node || !PASS.has(node.op) || passed.has(at.node)) return at
+    passed.add(at.node)
     at = node.inputs[0]!
   }
+}
+
+const INPUTS: readonly (readonly [ReadonlySet<string>, number])[] = [
+  [ENTER, 1],
+  [EXIT, 1],
+  [NEXT, 1],
+  [PASS, 1],
+  [MERGE, 1],
+  [SWITCH, 2],
+  [new Set(['LoopCond']), 1],
+]
+
+/** Everything here reads these inputs without asking. @throws {AppError} BAD_MODEL_FILE */
+export function checkInputs(nodes: Iterable<TfNode>): void {
+  for (const n of nodes)
+    for (const [ops, count] of INPUTS)
+      if (ops.has(n.op) && n.inputs.length < count)
+        throw new AppError('BAD_MODEL_FILE', {
+          where: `${n.op} node ${n.name}`,
+          expected: `${count} ${count === 1 ? 'input' : 'inputs'}`,
+          got: `${n.inputs.length}`,
+        })
 }
 
 /** A name nothing else has. Blanks keep it apart from TensorFlow's own names. */
@@ -36,3 +61,6 @@ export function freeName(wanted: string, taken: { has(name: string): boolean }):
   for (let i = 1; taken.has(name); i++) name = `${wanted} ${i}`
   return name
 }
+
+/** TensorFlow 1's control flow, which is gone before rows are asked: for the list of operators. */
+export const STRUCTURED_OPS: readonly string[] = [...ENTER, ...EXIT, ...MERGE, ...NEXT, ...SWITCH, 'LoopCond'].sort()

@@ -1,6 +1,6 @@
 import type { TfFunction, TfGraph, TfNode } from '../graph.ts'
 import { structureConditionals } from './conditionals.ts'
-import { ENTER, MERGE } from './edges.ts'
+import { checkInputs, ENTER, MERGE } from './edges.ts'
 import { structureLoops } from './loops.ts'
 
 /**
@@ -21,6 +21,7 @@ type Nodes = ReadonlyMap<string, TfNode>
 function rewritten(nodes: Nodes, ops: ReadonlySet<string>, rewrite: (nodes: Map<string, TfNode>) => void): Nodes {
   for (const n of nodes.values()) {
     if (!ops.has(n.op)) continue
+    checkInputs(nodes.values())
     const copy = new Map(nodes)
     rewrite(copy)
     return copy
