@@ -20,7 +20,7 @@ export interface Streams {
 export async function main(argv: readonly string[], streams: Streams, commands = COMMANDS): Promise<number> {
   const own = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv
   const io = terminalReporter({
-    json: own.includes('--json') && !ownsJson(commands.find((c) => own.includes(c.name))),
+    json: own.includes('--json') && !ownsJson(commandOf(own, commands)),
     quiet: own.includes('--quiet') || own.includes('-q'),
     debug: own.includes('--debug'),
     color: streams.err.isTTY === true && !streams.env.NO_COLOR && streams.env.TERM !== 'dumb',
@@ -64,19 +64,42 @@ async function parse(argv: readonly string[], streams: Streams, io: TerminalRepo
   }
 
   try {
-    await program.parseAsync([...argv], { from: 'user' })
+    await program.parseAsync(spelledOut(argv, commands), { from: 'user' })
   } catch (e) {
     if (!(e instanceof CommanderError)) throw e
     // commander throws for --help and --version too, with exit code 0
     if (e.exitCode === 0) return EXIT.ok
     if (e.code === 'commander.help') return EXIT.usage
-    const command = argv.find((a) => commands.some((c) => c.name === a))
+    const command = commandOf(argv, commands)?.name
     throw new AppError('USAGE', {
       got: e.message.replace(/^error: |\.$/g, ''),
       fix: `See modelayer ${command ? `${command} ` : ''}--help.`,
     })
   }
   return code
+}
+
+/** The first word that names one: values of options may be such words too. */
+function commandOf(argv: readonly string[], commands: readonly Command[]): Command | undefined {
+  for (const arg of argv) {
+    const found = commands.find((c) => c.name === arg)
+    if (found) return found
+  }
+  return undefined
+}
+
+/** As argparse has it, a long option may be cut short where that is unambiguous: people type saved_model_cli's --input_expr. */
+function spelledOut(argv: readonly string[], commands: readonly Command[]): string[] {
+  const known = [...(commandOf(argv, commands)?.options ?? []), ...COMMON].flatMap(
+    (o) => /--[\w-]+/.exec(o.flags) ?? [],
+  )
+  const end = argv.indexOf('--')
+  return argv.map((arg, i) => {
+    const name = /^--[\w-]+/.exec(arg)?.[0]
+    if (!name || known.includes(name) || (end >= 0 && i > end)) return arg
+    const meant = known.filter((k) => k.startsWith(name))
+    return meant.length === 1 ? meant[0] + arg.slice(name.length) : arg
+  })
 }
 
 const COMMON: readonly OptionSpec[] = [
