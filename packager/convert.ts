@@ -327,11 +327,19 @@ function named(node: TfNode, row: OpRow, inputs: readonly Out[]): Record<string,
   for (const [i, spec] of row.in.entries()) {
     const name = spec.replace(/[?*!]$/, '')
     if (spec.endsWith('*')) out[name] = inputs.slice(i).map((_, k) => tensorAt(i + k, name))
-    else if (spec.endsWith('!')) out[name] = inputs[i]
+    else if (spec.endsWith('!')) out[name] = inputs[i] ?? absent(node, name)
     else if (spec.endsWith('?')) out[name] = inputs[i] ? tensorAt(i, name) : undefined
     else out[name] = tensorAt(i, name)
   }
   return out
+}
+
+function absent(node: TfNode, name: string): never {
+  throw new AppError('BAD_MODEL_FILE', {
+    where: `${node.op} node ${node.name}`,
+    expected: `an input '${name}'`,
+    got: 'none',
+  })
 }
 
 const QUANTISED: Readonly<Record<string, DType>> = {

@@ -37,7 +37,17 @@ export interface GraphDef {
 /** GraphDef message → {@link TfGraph}. @throws {AppError} BAD_MODEL_FILE for names that do not resolve */
 export function graphOf(def: GraphDef): TfGraph {
   const nodes = new Map((def.node ?? []).map((n) => [n.name, nodeOf(n)] as const))
-  const functions = new Map((def.library?.function ?? []).map((f) => [f.signature.name, functionOf(f)] as const))
+  const functions = new Map(
+    (def.library?.function ?? []).map((f) => {
+      if (!f.signature?.name)
+        throw new AppError('BAD_MODEL_FILE', {
+          where: 'the function library',
+          expected: 'named functions',
+          got: 'one without',
+        })
+      return [f.signature.name, functionOf(f)] as const
+    }),
+  )
   const known = new Set(nodes.keys())
   for (const n of nodes.values()) checkRefs(n, known, 'the graph')
   return { nodes, functions }
