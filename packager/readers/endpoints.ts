@@ -2,6 +2,7 @@ import { AppError } from '../../src/errors.ts'
 import { parseRef } from '../formats/graphdef.ts'
 import type { TfDType } from '../formats/proto/tensorflow.ts'
 import type { Ref, SignatureTensor, TfGraph, TfNode, TfShape, TfSignature } from '../graph.ts'
+import { structured } from '../structure/index.ts'
 
 /** What a client feeds, and what training fed from: a data pipeline stands in the place of a placeholder. */
 const PLACEHOLDERS = new Set(['Placeholder', 'PlaceholderV2', 'PlaceholderWithDefault'])
@@ -50,7 +51,8 @@ export function graphSignature(
     })
   return {
     method: 'tensorflow/serving/predict',
-    inputs: Object.fromEntries(inputsOf(graph, wanted, producer)),
+    // a branch of constants needs its predicate only by control edges, so conditionals are looked at as If nodes
+    inputs: Object.fromEntries(inputsOf(structured(graph), wanted, producer)),
     outputs: asOutputs(wanted),
   }
 }
