@@ -23,7 +23,7 @@ export interface Description {
 
 /** What `modelayer show` prints. @throws {AppError} MODEL_NOT_FOUND, MODEL_AMBIGUOUS, UNKNOWN_SIGNATURE, BAD_MODEL_FILE */
 export async function describeModel(path: string, o: ShowOptions): Promise<Description> {
-  if (!SAVED_MODEL.match(path)) return describeOther(path)
+  if (!SAVED_MODEL.match(path)) return describeOther(path, o.signature)
   const binary = join(path, 'saved_model.pb')
   const file = !statSync(path).isDirectory() ? path : existsSync(binary) ? binary : `${binary}txt`
   const graphs = readMetaGraphs(file)

@@ -5,21 +5,22 @@ import { spell } from '../../src/tensor.ts'
 import { openBundle } from '../formats/bundle.ts'
 import { importSource, type Source } from '../import.ts'
 import { prefixOf } from '../readers/checkpoint.ts'
+import { openSource } from '../readers/index.ts'
 import type { Description } from './index.ts'
-import { kerasLayers } from './keras.ts'
+import { type KerasLayer, layersOf } from './keras.ts'
 
 type Entry = Pick<Signature, 'inputs' | 'outputs'>
 
 /** Models that saved_model_cli does not know, in its manner. @throws {AppError} MODEL_NOT_FOUND, BAD_MODEL_FILE */
-export async function describeOther(path: string): Promise<Description> {
-  const layers = await kerasLayers(path)
+export async function describeOther(path: string, wanted?: string): Promise<Description> {
   const prefix = prefixOf(path)
   const variables = prefix === undefined ? undefined : variablesOf(prefix)
   const opened = await attempt(() => importSource(path))
-  // what can be listed without the graph is listed without it
-  if ('problem' in opened && !layers && !variables) throw opened.problem
-  const { format, signatures, problems } = entriesOf(opened)
-  const lines = [`${basename(path)}: ${format ?? (layers ? 'Keras model' : 'TensorFlow checkpoint without a graph')}`]
+  // the variables of a checkpoint are listed without its graph
+  if ('problem' in opened && !variables) throw opened.problem
+  const layers = 'problem' in opened ? undefined : await kerasLayers(path)
+  const { format, signatures, problems } = entriesOf(opened, wanted)
+  const lines = [`${basename(path)}: ${format ?? 'TensorFlow checkpoint without a graph'}`]
   for (const [name, s] of Object.entries(signatures)) {
     lines.push(
       '',
@@ -35,6 +36,11 @@ export async function describeOther(path: string): Promise<Description> {
   return { text: `${lines.join('\n')}\n`, data: { format, signatures, problems, layers, variables } }
 }
 
+async function kerasLayers(path: string): Promise<KerasLayer[] | undefined> {
+  const { source } = await openSource(path)
+  return source.kind === 'keras' ? layersOf(source.model.config) : undefined
+}
+
 interface Listed {
   readonly format?: string
   readonly signatures: Readonly<Record<string, Entry>>
@@ -42,17 +48,17 @@ interface Listed {
 }
 
 /** Dtypes and shapes of outputs come with the import, which may refuse; then the others are listed all the same. */
-function entriesOf(opened: { value: Source } | { problem: Error }): Listed {
+function entriesOf(opened: { value: Source } | { problem: Error }, wanted?: string): Listed {
   if ('problem' in opened) return { signatures: {}, problems: [opened.problem.message] }
   const source = opened.value
   const signatures: Record<string, Entry> = {}
   const problems: string[] = []
-  for (const name of source.signatures) {
+  for (const name of wanted === undefined ? source.signatures : [wanted]) {
     try {
       const { inputs, outputs } = source.import(name).signature
       signatures[name] = { inputs, outputs }
     } catch (e) {
-      if (!isAppError(e)) throw e
+      if (!isAppError(e) || e.code === 'UNKNOWN_SIGNATURE') throw e
       problems.push(e.message)
     }
   }
