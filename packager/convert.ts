@@ -49,6 +49,7 @@ export class Converter {
     this.model = model
     this.env = {
       variable: (node) => this.model.variable(node),
+      restored: (key) => this.model.restored?.(key),
       asset: (name) => this.model.assets.get(name),
       initialise: (table) => this.initialise(table, b),
       isInput: (v) => b.inputs.some((i) => i.name === v.name),
@@ -243,6 +244,9 @@ export class Converter {
     this.initialised.add(table)
     const feed = new Map<string, Out>([[`${table.node.name}:0`, table]])
     const names = this.namesOf(table.node.name)
+    // a restore op takes the file name of the checkpoint, which is open already
+    const file = b.const({ dtype: 'string', shape: [], data: [''] })
+    for (const node of this.model.graph.nodes.values()) if (node.op === 'Placeholder') feed.set(`${node.name}:0`, file)
     for (const node of this.model.graph.nodes.values()) {
       if (!node.inputs.some((r) => names.has(r.node))) continue
       const target = node.attrs.f

@@ -77,6 +77,8 @@ export interface TfModel {
   readonly signatures: Readonly<Record<string, TfSignature>>
   /** the value of a variable node (VariableV2, VarHandleOp) @throws {AppError} CHECKPOINT_MISMATCH */
   readonly variable: (node: TfNode) => TfTensor
+  /** a tensor of the checkpoint by its key, where there is a checkpoint */
+  readonly restored?: (key: string) => TfTensor | undefined
   /** text of an asset file by the name of the node or tensor that carries its path */
   readonly assets: ReadonlyMap<string, string>
 }

@@ -10,7 +10,7 @@ import { isGraph, type OnnxAttr, type OnnxGraph, type OnnxNode, type ValueInfo }
 /** IR version 9: the first that knows opset 20. */
 const IR_VERSION = 9
 /** LabelEncoder with lists of every kind came with version 2. */
-const DOMAIN_VERSION: Readonly<Record<string, number>> = { 'ai.onnx.ml': 3 }
+const DOMAIN_VERSION: Readonly<Record<string, number>> = { 'ai.onnx.ml': 4 }
 /** TensorProto.DataLocation */
 const EXTERNAL = 1
 const ATTR = { FLOAT: 1, INT: 2, STRING: 3, TENSOR: 4, GRAPH: 5, FLOATS: 6, INTS: 7, STRINGS: 8 } as const

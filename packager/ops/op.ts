@@ -125,6 +125,8 @@ export function unsupported(n: Pick<AnyNode, 'op' | 'name'>, expected: string, g
 /** What rows may ask of the model; they touch no files. */
 export interface Env {
   variable(node: TfNode): TfTensor
+  /** a tensor of the checkpoint by its key, for restore ops that fill tables */
+  restored(key: string): TfTensor | undefined
   /** text of the asset file whose path a tensor carries */
   asset(fileName: string): string | undefined
   /** runs the initialisers that fill a lookup table */

@@ -72,6 +72,7 @@ function readCheckpoint(prefix: string, options: ReadOptions): TfModel {
     graph,
     signatures,
     variable: variablesFrom(open, { parts: () => partitions(meta, graph) }),
+    restored: (key) => (open().has(key) ? open().read(key) : undefined),
     assets: assetsOf(dirname(prefix), meta),
   }
 }

@@ -90,6 +90,7 @@ export function readSavedModel(dir: string, options: ReadOptions = {}, file: str
       parts: () => partitions(meta, graph),
       initial: (node) => assigned(node, graph),
     }),
+    restored: (key) => (open().has(key) ? open().read(key) : undefined),
     assets: assetsOf(dir, meta),
   }
 }
