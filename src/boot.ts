@@ -1,5 +1,6 @@
 import type { AppError } from './errors.ts'
 import { type App, createApp } from './http/app.ts'
+import { parseLabels } from './labels.ts'
 import { logged, toAppError, writeLine } from './log.ts'
 import { type ModelStore, openStore, type StoreOptions } from './models.ts'
 import { threadsFor } from './session.ts'
@@ -11,6 +12,10 @@ export interface Settings {
   readonly taskRoot: string
   readonly memoryMb: number | undefined
   readonly defaultModel: string | undefined
+  /** `mnist/stable=1,mnist/canary=2` */
+  readonly labels: string
+  /** pages of any origin may read the answers */
+  readonly cors: boolean
 }
 
 /** The only reader of process.env in the runtime. */
@@ -21,6 +26,8 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     taskRoot: env.LAMBDA_TASK_ROOT || '/var/task',
     memoryMb: memoryMb > 0 ? memoryMb : undefined,
     defaultModel: env.MODELAYER_DEFAULT_MODEL || undefined,
+    labels: env.MODELAYER_LABELS ?? '',
+    cors: env.MODELAYER_CORS === '1' || env.MODELAYER_CORS === 'true',
   }
 }
 
@@ -35,8 +42,13 @@ export function silenceTelemetry(): void {
  */
 export async function boot(settings: Settings = readSettings()): Promise<App> {
   silenceTelemetry()
-  const { opt, taskRoot, memoryMb, defaultModel } = settings
-  const store = openLayers({ roots: [opt, taskRoot], defaultModel, threads: threadsFor(memoryMb) })
+  const { opt, taskRoot, memoryMb, defaultModel, labels, cors } = settings
+  const store = openLayers(() => ({
+    roots: [opt, taskRoot],
+    defaultModel,
+    threads: threadsFor(memoryMb),
+    labels: parseLabels(labels),
+  }))
   const names = new Set(store.models.map((m) => m.manifest.model))
   if (names.size === 1 || defaultModel !== undefined) {
     try {
@@ -46,13 +58,13 @@ export async function boot(settings: Settings = readSettings()): Promise<App> {
       report('The default model cannot be loaded', toAppError(e))
     }
   }
-  return createApp(store)
+  return createApp(store, { cors })
 }
 
 /** Layers do not change while the process lives, so a store that cannot be opened stays so. */
-function openLayers(options: StoreOptions): ModelStore {
+function openLayers(options: () => StoreOptions): ModelStore {
   try {
-    return openStore(options)
+    return openStore(options())
   } catch (e) {
     const error = toAppError(e)
     report('The models cannot be read', error)

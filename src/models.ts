@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { AppError, isAppError } from './errors.ts'
 import { BaseService, createService } from './hooks.ts'
 import * as api from './index.ts'
+import { checkLabels, type Labels } from './labels.ts'
 import { loadHooks } from './loadhooks.ts'
 import type { Manifest, Signature } from './manifest.ts'
 import { memo } from './memo.ts'
@@ -31,9 +32,6 @@ export interface ModelStore {
   readonly labels: Labels
 }
 
-/** `{ mnist: { stable: '1', canary: '2' } }` */
-export type Labels = Readonly<Record<string, Readonly<Record<string, string>>>>
-
 export interface StoreOptions {
   /** folders that hold `models/<name>/<version>/manifest.json` and `hooks/` */
   readonly roots: readonly string[]
@@ -49,6 +47,10 @@ export function openStore({ roots, defaultModel, threads = 1, labels = {} }: Sto
     .map((dir) => openModel(dir, roots, threads))
     .sort((a, b) => compareVersions(b.manifest.version, a.manifest.version))
   const names = [...new Set(models.map((m) => m.manifest.model))]
+  checkLabels(
+    labels,
+    models.map((m) => m.manifest),
+  )
 
   return {
     models,

@@ -5,7 +5,7 @@ import { AppError } from '../../src/errors.ts'
 import { INDEX } from '../layers/dist.ts'
 import type { ModelPackage } from '../package/types.ts'
 import { defaultCache } from '../root.ts'
-import { type Command, integer, one } from './command.ts'
+import { type Command, flag, integer, many, one } from './command.ts'
 import type { Reporter } from './reporter.ts'
 import { localSource } from './s3.ts'
 
@@ -22,6 +22,8 @@ export const serve: Command = {
     { flags: '--host <address>', text: 'address to listen on', default: '127.0.0.1' },
     { flags: '--name <name>', text: 'name of the model, where only one is given' },
     { flags: '--version <n>', text: 'which version, where there are several (default: the newest)' },
+    { flags: '--label <model/label=version>', text: 'name a version for requests to /labels/…', repeat: true },
+    { flags: '--cors', text: 'let pages of any origin read the answers' },
     { flags: '--threads <n>', text: 'threads of one inference (default: 1, as in a small function)' },
   ],
   examples: [
@@ -33,6 +35,7 @@ export const serve: Command = {
     const { silenceTelemetry } = await import('../../src/boot.ts')
     silenceTelemetry()
     const { openStore } = await import('../../src/models.ts')
+    const { parseLabels } = await import('../../src/labels.ts')
     const { createApp } = await import('../../src/http/app.ts')
     const { listen } = await import('../../src/http/node.ts')
     const name = one(input, 'name')
@@ -47,9 +50,10 @@ export const serve: Command = {
       const store = openStore({
         roots: [...new Set(staged.flatMap((s) => s.roots))],
         threads: integer(input, 'threads', { min: 1, max: 64 }) ?? 1,
+        labels: parseLabels(many(input, 'label')),
       })
       await io.step('Load', () => Promise.all(store.models.map((m) => Promise.all([m.session(), m.service()]))))
-      const app = createApp(store, { log: (line) => io.note(JSON.stringify(line)) })
+      const app = createApp(store, { log: (line) => io.note(JSON.stringify(line)), cors: flag(input, 'cors') })
       const port = integer(input, 'port', { min: 0, max: 65_535 }) ?? 8080
       const server = await listen(app, { port, host: one(input, 'host') ?? '127.0.0.1' })
       const models = store.models.map((m) => `${m.manifest.model}@${m.manifest.version}`)

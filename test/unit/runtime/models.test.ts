@@ -63,14 +63,25 @@ test('the environment, read in one place', () => {
     taskRoot: '/var/task',
     memoryMb: undefined,
     defaultModel: undefined,
+    labels: '',
+    cors: false,
   })
   const env = {
     MODELAYER_OPT: '/o',
     LAMBDA_TASK_ROOT: '/t',
     AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '1769',
     MODELAYER_DEFAULT_MODEL: 'm',
+    MODELAYER_LABELS: 'm/stable=1',
+    MODELAYER_CORS: 'true',
   }
-  assert.deepEqual(readSettings(env), { opt: '/o', taskRoot: '/t', memoryMb: 1769, defaultModel: 'm' })
+  assert.deepEqual(readSettings(env), {
+    opt: '/o',
+    taskRoot: '/t',
+    memoryMb: 1769,
+    defaultModel: 'm',
+    labels: 'm/stable=1',
+    cors: true,
+  })
   assert.equal(readSettings({ AWS_LAMBDA_FUNCTION_MEMORY_SIZE: 'much' }).memoryMb, undefined)
 })
 
