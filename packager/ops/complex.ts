@@ -1,6 +1,7 @@
-import { type Builder, storageDType } from '../onnx/builder.ts'
+import type { Builder } from '../onnx/builder.ts'
 import { storageShape } from '../onnx/shapes.ts'
 import type { Value } from '../onnx/value.ts'
+import { storageDType } from '../onnx/values.ts'
 import type { NodeCtx, Out } from './op.ts'
 
 export const isComplex = (v: Value): boolean => v.dtype === 'complex64' || v.dtype === 'complex128'

@@ -1,5 +1,6 @@
-import { type Builder, storageDType } from '../onnx/builder.ts'
+import type { Builder } from '../onnx/builder.ts'
 import type { Dim, Value } from '../onnx/value.ts'
+import { storageDType } from '../onnx/values.ts'
 import { int64 } from './cast.ts'
 import { fromPair, pairOf } from './complex.ts'
 import { type OpRow, type OpTable, op, unsupported } from './op.ts'

@@ -1,6 +1,7 @@
 import { ONNX_DTYPES } from '../formats/proto/onnx.ts'
-import { type Builder, storageDType } from '../onnx/builder.ts'
+import type { Builder } from '../onnx/builder.ts'
 import { constNumber, constNumbers, type Shape, type Value, type ValueDType } from '../onnx/value.ts'
+import { storageDType } from '../onnx/values.ts'
 import { handleOf } from './core.ts'
 import { type AnyNode, type Handle, type Out, unsupported } from './op.ts'
 
