@@ -1,6 +1,5 @@
 /**
- * `node --import { silenceTelemetry } from '../src/boot.ts'
-import tsx scripts/kernels.ts [OP…]`: asks the installed onnxruntime for which dtypes its CPU provider runs each ONNX operator, by loading
+ * `node --import tsx scripts/kernels.ts [OP…]`: asks the installed onnxruntime for which dtypes its CPU provider runs each ONNX operator, by loading
  * a graph of one node, and prints the rows of packager/onnx/kernels.ts.
  */
 import { createRequire } from 'node:module'
@@ -9,6 +8,7 @@ import { ONNX_DTYPES } from '../packager/formats/proto/onnx.ts'
 import { Builder } from '../packager/onnx/builder.ts'
 import type { Dim, OnnxAttr } from '../packager/onnx/value.ts'
 import { encodeModel } from '../packager/onnx/write.ts'
+import { silenceTelemetry } from '../src/boot.ts'
 import { DTYPES, type DType } from '../src/tensor.ts'
 
 silenceTelemetry()

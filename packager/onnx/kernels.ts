@@ -94,6 +94,7 @@ const KERNELS: Readonly<Record<string, string>> = {
   MatMul: 'float32 float64 float16 int32 int64 uint32 uint64',
   Gemm: 'float32 float64 float16',
   Det: 'float32 float16',
+  Einsum: 'float32 float64 float16 int32 int64',
   Trilu: 'float32 float64 float16 int32 int64 bool',
   Conv: 'float32 float16',
   ConvTranspose: 'float32 float16',

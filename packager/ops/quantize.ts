@@ -141,7 +141,12 @@ function dequantize(n: AnyNode, x: Value, min: Value, max: Value, d: Dequantized
     return mul(value, scale, b)
   }
   const scale = div(sub(high, low, b), f(top - least, value, b), b)
-  if (d.mode === 'MIN_FIRST') return b.op('Add', [mul(sub(value, f(least, value, b), b), scale, b), low])
+  if (d.mode === 'MIN_FIRST') {
+    // the minimum itself is moved to a whole number of steps; C rounds halves away from zero
+    const steps = div(low, scale, b)
+    const whole = mul(b.op('Sign', [steps]), floorHalf(b.op('Abs', [steps]), b), b)
+    return mul(b.op('Add', [sub(value, f(least, value, b), b), whole]), scale, b)
+  }
   const half = least < 0 ? (top - least + 1) / 2 : 0
   return b.op('Add', [mul(b.op('Add', [value, f(half, value, b)]), scale, b), low])
 }
