@@ -15,9 +15,6 @@ export interface ObjectInfo extends ObjectRef {
   readonly etag: string
   /** milliseconds since the epoch */
   readonly modified: number
-  readonly contentType?: string
-  /** what was given when it was written */
-  readonly metadata?: Readonly<Record<string, string>>
 }
 
 export interface ReadOptions {
@@ -33,10 +30,9 @@ export interface WriteOptions {
   /** `'absent'`: only where there is none; `{ etag }`: only over that content */
   readonly only?: 'absent' | { readonly etag: string }
   readonly contentType?: string
-  readonly metadata?: Readonly<Record<string, string>>
 }
 
-/** `refused` where the condition did not hold; the etag is that of what was written. */
+/** Not written where the condition did not hold; the etag is that of what was written. */
 export type Written = { readonly written: true; readonly etag: string } | { readonly written: false }
 
 /**
@@ -52,7 +48,7 @@ export interface ObjectStore {
   list(bucket: string, prefix: string, after?: string): AsyncIterable<ObjectInfo>
   put(ref: ObjectRef, bytes: Uint8Array, options?: WriteOptions): Promise<Written>
   remove(ref: ObjectRef): Promise<void>
-  /** A new object in parts, or the rest of one that another process began. Nothing is visible before `complete`. */
+  /** A new object in parts, or the rest of one that another process began. Nothing is visible before it is completed. */
   upload(ref: ObjectRef, options?: UploadOptions): PartUpload
 }
 
@@ -157,6 +153,8 @@ export interface RecordFormat {
   match(head: Uint8Array): boolean
   /** one record, which is the object itself: it need not be streamed and has no position */
   readonly single?: true
+  /** its records are of kind `object`: manifests and prefixes; what they name may itself hold many records */
+  readonly lists?: true
   /**
    * Yields in file order and holds no more than one record. A record that cannot be read is yielded as `bad`; a file that cannot
    * be read on is thrown as BAD_INPUT with the record number in `where`.

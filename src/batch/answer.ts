@@ -1,0 +1,171 @@
+import { now } from '../clock.ts'
+import { AppError, isAppError } from '../errors.ts'
+import { overrides } from '../hooks.ts'
+import { toAppError } from '../log.ts'
+import type { Model } from '../models.ts'
+import { toNested } from '../nested.ts'
+import { tensorsOf, toOutputs } from '../outputs.ts'
+import { finish, infer, type Limits } from '../predict.ts'
+import type { Feeds, Outputs, Tensors } from '../types.ts'
+import { makeReady } from './ready.ts'
+import { loadListed } from './records.ts'
+import { bytesIn, isStackable, rowsOf, stack, stackKey, unstack } from './stack.ts'
+import { createTuner } from './tuner.ts'
+import type { BatchRecord, ReadContext, RecordInput, Result } from './types.ts'
+
+/** A record on its way: exactly one of `ready` and `error` once it is prepared, `result` at the end. */
+export interface Entry {
+  readonly record: BatchRecord
+  readonly ready?: Feeds
+  readonly kind: RecordInput['kind']
+  readonly error?: AppError
+}
+
+export interface Answerer {
+  /** Decodes and preprocesses; may run while another chunk is in `answer`. Never rejects for what a record is to blame for. */
+  prepare(chunk: readonly BatchRecord[], context: ReadContext, limits: Limits): Promise<Entry[]>
+  /** One result each, in order. */
+  answer(entries: readonly Entry[], limits: Limits): Promise<Result[]>
+  readonly ms: { prepare: number; infer: number; finish: number }
+}
+
+/** Not of the record: whatever comes next would fail in the same way. */
+const FATAL: ReadonlySet<string> = new Set(['LOAD_FAILED', 'DEADLINE'])
+const STACK_BYTES = 32 * 2 ** 20
+
+/** Records through a model: each prepared and finished by itself, stacked in between. */
+export async function createAnswerer(model: Model, maxRows: number): Promise<Answerer> {
+  const service = await model.service()
+  const own = overrides(service, '_inference')
+  const bare = !overrides(service, '_postprocess')
+  let stackable = !own && maxRows > 1 && isStackable(model.signature)
+  const tuner = createTuner(maxRows)
+  const ms = { prepare: 0, infer: 0, finish: 0 }
+
+  async function one(record: BatchRecord, context: ReadContext, limits: Limits): Promise<Entry> {
+    let { kind } = record.input
+    try {
+      const input = record.input.kind === 'object' ? await loadListed(record.input.ref, context) : record.input
+      kind = input.kind
+      if (input.kind === 'object') throw new AppError('BAD_INPUT', { expected: 'a file', got: 'a list' })
+      if (input.kind === 'bad') return { record, kind, error: named(input.code, input.reason) }
+      return { record, kind, ready: await makeReady(model, input, limits) }
+    } catch (e) {
+      return { record, kind, error: ofRecord(e) }
+    }
+  }
+
+  async function run(entries: readonly Entry[], limits: Limits): Promise<Done[]> {
+    const feeds = entries.map((e) => e.ready as Tensors)
+    const begin = now()
+    try {
+      const outputs = await infer(model, stack(feeds), limits)
+      ms.infer += now() - begin
+      if (entries.length === 1) return [{ entry: entries[0]!, outputs }]
+      const rows = feeds.map(rowsOf)
+      const split = unstack(tensorsOf(outputs), rows)
+      if (split) {
+        const total = rows.reduce((a, b) => a + b, 0)
+        tuner.note(total, now() - begin)
+        return split.map((t, i) => ({ entry: entries[i]!, outputs: toOutputs(t) }))
+      }
+      // an output that has not one row for each row of input: this model takes one record at a time
+      stackable = false
+    } catch (e) {
+      ms.infer += now() - begin
+      const error = ofRecord(e)
+      if (entries.length === 1) return [{ entry: entries[0]!, error }]
+    }
+    // whoever is to blame is found by halving
+    const half = entries.length >> 1
+    return [...(await run(entries.slice(0, half), limits)), ...(await run(entries.slice(half), limits))]
+  }
+
+  async function finished(d: Done, limits: Limits): Promise<Result> {
+    const { record, kind } = d.entry
+    const about = { record: record.record, id: record.id ?? String(record.record), source: record.source }
+    if (d.error) return { ok: false, ...about, code: d.error.code, reason: reasonOf(d.error) }
+    try {
+      const tensors = tensorsOf(d.outputs)
+      const request = kind === 'data' || kind === 'file'
+      const body = bare && !request && !own ? withoutBatch(tensors) : await finish(model, d.outputs, limits)
+      return { ok: true, ...about, body, tensors }
+    } catch (e) {
+      const error = ofRecord(e)
+      return { ok: false, ...about, code: error.code, reason: reasonOf(error) }
+    }
+  }
+
+  return {
+    ms,
+    async prepare(chunk, context, limits) {
+      const begin = now()
+      const entries = await Promise.all(chunk.map((r) => one(r, context, limits)))
+      ms.prepare += now() - begin
+      const dead = entries.find((e) => e.error && FATAL.has(e.error.code))
+      if (dead) throw dead.error
+      return entries
+    },
+    async answer(entries, limits) {
+      const done: Done[] = []
+      let group: Entry[] = []
+      let key: string | undefined
+      let bytes = 0
+      const flush = async () => {
+        if (group.length > 0) done.push(...(await run(group, limits)))
+        group = []
+        bytes = 0
+      }
+      for (const entry of entries) {
+        if (entry.error) {
+          await flush()
+          done.push({ entry, error: entry.error })
+          continue
+        }
+        const own = stackable ? stackKey(entry.ready as Tensors) : undefined
+        if (own === undefined || own !== key) await flush()
+        group.push(entry)
+        key = own
+        if (own !== undefined) bytes += bytesIn(entry.ready as Tensors)
+        if (own === undefined || group.length >= tuner.rows || bytes >= STACK_BYTES) await flush()
+      }
+      await flush()
+      const begin = now()
+      const results = await Promise.all(done.map((d) => finished(d, limits)))
+      ms.finish += now() - begin
+      return results
+    },
+  }
+}
+
+type Done = { readonly entry: Entry } & (
+  | { readonly outputs: Outputs; readonly error?: undefined }
+  | { readonly error: AppError }
+)
+
+/** The error a record is named with; what is not its fault is thrown on. */
+function ofRecord(e: unknown): AppError {
+  const error = toAppError(e)
+  if (FATAL.has(error.code)) throw error
+  return error
+}
+
+/** Codes of formats are of our table; the reason is theirs. */
+function named(code: string, reason: string): AppError {
+  const error = new AppError('BAD_INPUT', { got: reason })
+  return Object.assign(error, { code, message: reason })
+}
+
+function reasonOf(error: AppError): string {
+  return isAppError(error) ? error.message : 'Internal error.'
+}
+
+/** A record that was given without the batch dimension is answered without it. */
+function withoutBatch(tensors: Tensors): Outputs {
+  return Object.fromEntries(
+    Object.entries(tensors).map(([alias, t]) => {
+      const nested = toNested(t)
+      return [alias, Array.isArray(nested) && nested.length === 1 ? nested[0] : nested]
+    }),
+  )
+}

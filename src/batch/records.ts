@@ -1,0 +1,116 @@
+import { AppError, isAppError } from '../errors.ts'
+import { formatOf } from './formats/index.ts'
+import type { BatchRecord, ObjectRef, Position, ReadContext, RecordFormat, RecordInput } from './types.ts'
+
+/** The records of an object, those of the objects it lists included, numbered through. */
+export function recordsOf(format: RecordFormat, context: ReadContext): AsyncIterable<BatchRecord> {
+  return format.lists ? followed(format, context) : format.read(context)
+}
+
+/** Where one is in a list: the place that yields the current object again, and the place inside of that. */
+interface Inside {
+  readonly outer?: Position
+  readonly inner?: Position
+}
+
+async function* followed(format: RecordFormat, context: ReadContext): AsyncGenerator<BatchRecord> {
+  const saved = context.from?.extra as Inside | undefined
+  let record = context.from?.record ?? 0
+  let inner = saved?.inner
+  let outer = saved?.outer
+  for await (const item of format.read({ ...context, from: outer })) {
+    const { input } = item
+    if (input.kind === 'object' && !isSingle(input.ref))
+      for await (const r of recordsInside(input.ref, { ...context, from: inner })) {
+        const extra: Inside = { outer, inner: r.next }
+        const id = `${item.id ?? input.ref.key}#${r.id ?? r.record}`
+        yield { ...r, record, id, next: { record: record + 1, extra } }
+        record++
+      }
+    else {
+      const extra: Inside = { outer: item.next }
+      yield { ...item, record, next: { record: record + 1, extra } }
+      record++
+    }
+    inner = undefined
+    outer = item.next
+  }
+}
+
+/** A file that cannot be read, or not to its end, is one bad record of the list. */
+async function* recordsInside(ref: ObjectRef, context: ReadContext): AsyncGenerator<BatchRecord> {
+  let next = context.from ?? { record: 0 }
+  try {
+    const { row, inside } = await openListed(ref, context)
+    for await (const r of row.read(inside)) {
+      next = r.next
+      yield r
+    }
+  } catch (e) {
+    if (!isAppError(e)) throw e
+    const input: RecordInput = { kind: 'bad', code: e.code, reason: e.message }
+    const end = Number.MAX_SAFE_INTEGER
+    yield { record: next.record, input, bytes: 0, next: { record: next.record + 1, offset: end } }
+  }
+}
+
+/** A key whose type nobody knows is a single file too: it is refused when its turn comes. */
+function isSingle(ref: ObjectRef): boolean {
+  try {
+    return formatOf(ref.key).single === true
+  } catch (e) {
+    if (isAppError(e)) return true
+    throw e
+  }
+}
+
+async function openListed(ref: ObjectRef, context: ReadContext) {
+  const row = formatOf(ref.key)
+  if (row.lists) throw new AppError('BAD_INPUT', { where: ref.key, expected: 'a file', got: 'another list' })
+  const info = await context.store.stat(ref)
+  if (!info) throw new AppError('NOT_FOUND', { where: ref.key, expected: 'an object', got: 'none' })
+  const bytes = (start?: number, end?: number) => context.store.read(ref, { start, end, ifMatch: info.etag })
+  return { row, inside: { ...context, info, bytes } satisfies ReadContext }
+}
+
+/** What an object of a list holds, where that is one record. */
+export async function loadListed(ref: ObjectRef, context: ReadContext): Promise<RecordInput> {
+  const { row, inside } = await openListed(ref, { ...context, from: undefined })
+  for await (const r of row.read(inside)) return r.input
+  throw new AppError('BAD_INPUT', { where: ref.key, expected: 'a record', got: 'none' })
+}
+
+export interface ChunkLimits {
+  /** how many records a chunk that begins with this one may have */
+  count(record: number): number
+  readonly bytes: number
+  /** records that are passed over, because they were answered before */
+  wanted?(record: number): boolean
+}
+
+/** Consecutive records, few enough to be held. */
+export async function* chunksOf(
+  records: AsyncIterable<BatchRecord>,
+  { count, bytes, wanted }: ChunkLimits,
+): AsyncGenerator<BatchRecord[]> {
+  let chunk: BatchRecord[] = []
+  let size = 0
+  let room = 0
+  for await (const r of records) {
+    if (wanted && !wanted(r.record)) continue
+    if (chunk.length > 0 && size + r.bytes > bytes) {
+      yield chunk
+      chunk = []
+    }
+    if (chunk.length === 0) {
+      size = 0
+      room = count(r.record)
+    }
+    chunk.push(r)
+    size += r.bytes
+    if (chunk.length < room) continue
+    yield chunk
+    chunk = []
+  }
+  if (chunk.length > 0) yield chunk
+}
