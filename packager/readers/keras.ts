@@ -5,7 +5,9 @@ import { isZip, openArchive } from '../formats/archive.ts'
 import { type Hdf5, isHdf5, openHdf5 } from '../formats/hdf5.ts'
 import type { KerasModel, Variable, WeightStore } from '../kerasmodel.ts'
 import { isObject, type Json, type JsonObject } from '../ops/keras/config.ts'
+import { prefixOf } from './prefix.ts'
 import type { Reader } from './reader.ts'
+import { checkpointVariables } from './trackable.ts'
 
 const CONFIG = 'config.json'
 const WEIGHTS = 'model.weights.h5'
@@ -106,7 +108,18 @@ function fromHdf5(name: string, file: Hdf5): KerasModel {
 async function readArchitecture(path: string, given?: string): Promise<KerasModel> {
   const name = basename(path)
   const config = json(readFileSync(path), name)
+  const keras =
+    config.keras_version === undefined ? (config.module === undefined ? 2 : 3) : majorVersion(config.keras_version)
   const beside = given ?? weightsBeside(path)
+  const prefix = /\.(h5|hdf5)$/i.test(beside) ? undefined : prefixOf(beside)
+  if (prefix) {
+    const weights = {
+      kind: 'names',
+      file: `${basename(prefix)}.index`,
+      variables: checkpointVariables(prefix),
+    } as const
+    return { name, config, keras, weights, asset: () => undefined }
+  }
   const file = await openHdf5(readFileSync(beside), basename(beside))
   const weights: WeightStore =
     file.text('', 'layer_names') !== undefined || file.text('', 'layer_names0') !== undefined
@@ -114,8 +127,6 @@ async function readArchitecture(path: string, given?: string): Promise<KerasMode
       : file.has('model_weights')
         ? layerStore(file, 'model_weights', basename(beside))
         : pathStore(file, basename(beside))
-  const keras =
-    config.keras_version === undefined ? (config.module === undefined ? 2 : 3) : majorVersion(config.keras_version)
   return { name, config, keras, weights, asset: () => undefined }
 }
 
@@ -128,10 +139,12 @@ function weightsBeside(path: string): string {
   const found = others.filter((f) => f.endsWith('.weights.h5'))
   const [only, ...more] = found.length > 0 ? found : others
   if (only !== undefined && more.length === 0) return join(dir, only)
+  const checkpoint = only === undefined ? prefixOf(dir) : undefined
+  if (checkpoint) return checkpoint
   throw new AppError(only === undefined ? 'MODEL_NOT_FOUND' : 'MODEL_AMBIGUOUS', {
     where: basename(path),
     expected: `its weights beside it, as ${stem}.weights.h5`,
-    got: only === undefined ? 'no .h5 file' : [only, ...more].join(', '),
+    got: only === undefined ? 'no .h5 file and no checkpoint' : [only, ...more].join(', '),
   })
 }
 

@@ -72,6 +72,16 @@ export function trackedKeys(bundle: Bundle): Map<string, string> {
   return out
 }
 
+/** Checkpoint keys by the name that the variable had, in the order of the object graph. */
+export function trackedNames(bundle: Bundle): Map<string, string> {
+  const out = new Map<string, string>()
+  for (const node of trackables(bundle))
+    for (const a of node.attributes ?? [])
+      if (a.name === 'VARIABLE_VALUE' && a.full_name && bundle.has(a.checkpoint_key) && !out.has(a.full_name))
+        out.set(a.full_name, a.checkpoint_key)
+  return out
+}
+
 /** Checkpoint keys by id of the saved object, found by walking both object graphs from the root by the names of their edges. */
 export function checkpointKeys(objects: ObjectGraph, bundle: Bundle): Map<number, string> {
   const out = new Map<number, string>()
