@@ -1,18 +1,18 @@
 import { basename } from 'node:path'
 import { CUTS } from '../src/cuts.ts'
 import { AppError } from '../src/errors.ts'
-import type { CutSpec, Signature, TensorSpec } from '../src/manifest.ts'
+import type { Signature, TensorSpec } from '../src/manifest.ts'
 import { bytesOf, DTYPES, type DType, type Tensor } from '../src/tensor.ts'
 import { Converter, refuse } from './convert.ts'
+import { cutSpec, specShape, withoutCutInputs } from './cuts.ts'
 import { parseRef } from './formats/graphdef.ts'
 import type { Ref, SignatureTensor, TfModel, TfSignature } from './graph.ts'
 import { importKeras, KERAS_SIGNATURE } from './keras.ts'
-import { reads } from './normalise/edit.ts'
 import { type PassReport, simplify } from './normalise/index.ts'
 import { Builder } from './onnx/builder.ts'
 import type { Dim, OnnxGraph, Value, ValueInfo } from './onnx/value.ts'
 import { constant } from './ops/core.ts'
-import type { Cut, Out } from './ops/op.ts'
+import type { Out } from './ops/op.ts'
 import { type ModelSource, openSource, type ReadOptions } from './readers/index.ts'
 import { structured } from './structure/index.ts'
 
@@ -79,22 +79,10 @@ export function importSignature(model: TfModel, name: string, signature: TfSigna
       inputs[alias] = { ...spec, bytes: true }
   return {
     kind: 'graph',
-    graph: cuts.length > 0 ? withoutCutInputs(graph, cuts) : graph,
+    graph: withoutCutInputs(graph, cuts),
     signature: { method: signature.method, inputs, outputs, ...(cuts.length > 0 && { cuts: cuts.map(cutSpec) }) },
     passes,
   }
-}
-
-function cutSpec(c: Cut): CutSpec {
-  const outputs = c.outputs.map((o) => ({ name: o.name, dtype: o.dtype, shape: specShape(o.shape) }))
-  return { kind: c.kind, inputs: c.inputs.map((v) => v.name), outputs, spec: c.spec }
-}
-
-/** What only cuts read or make is no input of the graph: onnxruntime would want a value for it. */
-function withoutCutInputs(graph: OnnxGraph, cuts: readonly Cut[]): OnnxGraph {
-  const cut = new Set(cuts.flatMap((c) => [...c.inputs, ...c.outputs].map((v) => v.name)))
-  const read = new Set(graph.nodes.flatMap((n) => reads(n.inputs, n.attrs)))
-  return { ...graph, inputs: graph.inputs.filter((i) => !cut.has(i.name) || read.has(i.name)) }
 }
 
 /** Aliases belong to clients. An output that has the name of an input gets another graph name; the manifest keeps the alias. */
@@ -150,10 +138,6 @@ function plainValues(t: Tensor): (number | string)[] {
 function refined(v: Value, info: SignatureTensor, b: Builder): Value {
   if (v.shape || !info.shape || v.data) return v
   return b.as(v, { shape: info.shape.map((d) => d ?? b.fresh()) })
-}
-
-function specShape(shape: readonly Dim[] | undefined): (number | null)[] | null {
-  return shape ? shape.map((d) => (typeof d === 'number' ? d : null)) : null
 }
 
 /** Bytes of all weights of a graph. */

@@ -1,26 +1,23 @@
 import { AppError } from '../src/errors.ts'
 import type { TensorSpec } from '../src/manifest.ts'
-import { DTYPES, type DType } from '../src/tensor.ts'
+import type { DType } from '../src/tensor.ts'
+import { cutSpec, specShape, withoutCutInputs } from './cuts.ts'
 import type { ImportedGraph } from './import.ts'
 import type { KerasModel } from './kerasmodel.ts'
 import { simplify } from './normalise/index.ts'
 import { Builder } from './onnx/builder.ts'
 import type { Dim, Value, ValueInfo } from './onnx/value.ts'
-import { type Config, isObject, type Json } from './ops/keras/config.ts'
-import { refsOf, runModel } from './ops/keras/graph.ts'
+import { runModel } from './ops/keras/graph.ts'
+import { inputsOf, outputNames } from './ops/keras/interface.ts'
 import { type Arg, type KLayer, type KTensor, tensorsOf } from './ops/keras/layer.ts'
 import { type Context, runLayer } from './ops/keras/run.ts'
+import { layerEnv } from './ops/keras/tf.ts'
 import { isModel, type LayerProblem, Tree } from './ops/keras/tree.ts'
 import { variablesOf } from './ops/keras/weights.ts'
+import type { Cut } from './ops/op.ts'
 
 /** The only signature of a Keras file, under the name that TensorFlow gives to a model's own. */
 export const KERAS_SIGNATURE = 'serving_default'
-
-interface Input {
-  readonly name: string
-  readonly dtype: DType
-  readonly shape: readonly (number | null)[]
-}
 
 /**
  * A Keras model as an ONNX graph. Inputs have the names of its input layers, outputs those of its output layers.
@@ -52,8 +49,16 @@ export function importKeras(model: KerasModel): ImportedGraph {
     for (let i = 1; !b.reserve(name); i++) name = `${alias}_out${i === 1 ? '' : i}`
     return name
   })
+  const cuts: Cut[] = []
   const c: Context = {
     b,
+    env: layerEnv({
+      isInput: (v) => b.inputs.some((i) => i.name === v.name),
+      cut: (request) => {
+        cuts.push(request)
+        return request.outputs.map((o) => b.input(o.name, o.dtype, o.shape))
+      },
+    }),
     keras: model.keras,
     problems: [],
     variable: variablesOf(model.weights, root),
@@ -64,7 +69,7 @@ export function importKeras(model: KerasModel): ImportedGraph {
     (i): KTensor => ({
       value: b.input(
         i.name,
-        i.dtype,
+        carriedDType(i.dtype),
         i.shape.map((d, k): Dim => d ?? `${i.name}_${k}`),
       ),
     }),
@@ -79,21 +84,40 @@ export function importKeras(model: KerasModel): ImportedGraph {
   const infos: ValueInfo[] = []
   const outputs: Record<string, TensorSpec> = {}
   for (const [i, alias] of aliases.entries()) {
-    const out = b.output(values[i]!, names[i]!)
+    const out = b.output(carried(values[i]!, b), names[i]!)
     infos.push(out)
     outputs[alias] = {
       name: out.name,
       source: wanted[i]!,
       dtype: out.dtype,
-      shape: out.shape?.map((d) => (typeof d === 'number' ? d : null)) ?? null,
+      shape: specShape(out.shape),
     }
   }
   const { graph, passes } = simplify(b.finish(KERAS_SIGNATURE, infos))
   const specs = given.map((i): [string, TensorSpec] => [
     i.name,
-    { name: i.name, source: i.name, dtype: i.dtype, shape: [...i.shape] },
+    { name: i.name, source: i.name, dtype: carriedDType(i.dtype), shape: [...i.shape] },
   ])
-  return { kind: 'graph', graph, signature: { method: '', inputs: Object.fromEntries(specs), outputs }, passes }
+  return {
+    kind: 'graph',
+    graph: withoutCutInputs(graph, cuts),
+    signature: {
+      method: '',
+      inputs: Object.fromEntries(specs),
+      outputs,
+      ...(cuts.length > 0 && { cuts: cuts.map(cutSpec) }),
+    },
+    passes,
+  }
+}
+
+/** onnxruntime-node carries no bfloat16: clients send and get the same numbers as float32. */
+function carriedDType(dtype: DType): DType {
+  return dtype === 'bfloat16' ? 'float32' : dtype
+}
+
+function carried(v: Value, b: Builder): Value {
+  return v.dtype === 'bfloat16' ? b.cast(v, 'float32') : v
 }
 
 /** Runs the whole model; what was noted on the way is thrown as one error. */
@@ -139,88 +163,4 @@ function unique(names: readonly string[]): string[] {
     seen.add(alias)
     return alias
   })
-}
-
-/** Keras names outputs by the layers they come from. */
-function outputNames(root: KLayer): string[] {
-  if (root.type !== 'Sequential')
-    return refsOf(root.config.get('output_layers'), root.config, 'output_layers').map((r) => r.layer)
-  const last = [...root.children.values()].at(-1)
-  if (!last)
-    throw new AppError('BAD_MODEL_FILE', { where: root.config.where, expected: 'at least one layer', got: 'none' })
-  return [last.name]
-}
-
-function inputsOf(root: KLayer, keras: number): Input[] {
-  if (root.type === 'Sequential') return [sequentialInput(root, keras)]
-  const layers = new Map([...root.children.values()].map((l) => [l.name, l]))
-  return refsOf(root.config.get('input_layers'), root.config, 'input_layers').map((r) => {
-    const layer = layers.get(r.layer)
-    if (layer?.type === 'InputLayer') return inputLayer(layer.config, layer.name)
-    throw new AppError('BAD_MODEL_FILE', {
-      where: root.config.where,
-      expected: `an input layer '${r.layer}'`,
-      got: layer ? layer.type : 'none',
-    })
-  })
-}
-
-/** The input layer of a Sequential, or what its first layer or the build says of the shape. */
-function sequentialInput(root: KLayer, keras: number): Input {
-  const [first] = root.children.values()
-  if (first?.type === 'InputLayer') return inputLayer(first.config, first.name)
-  if (first && shapeIn(first.config))
-    return { ...inputLayer(first.config, `${first.name}_input`), dtype: firstDType(first) }
-  // a model or a layer that was called keeps the shape it was built with
-  for (const json of [root.json, root.config.json, first?.json]) {
-    const built = json && isObject(json.build_config) ? json.build_config : json
-    const shape = built && (dims(built.input_shape) ?? dims(built.build_input_shape))
-    if (shape && first)
-      return { name: keras < 3 ? `${first.name}_input` : 'input_layer', dtype: firstDType(first), shape }
-  }
-  if (first && isModel(first.type)) return inputsOf(first, keras)[0]!
-  throw new AppError('UNSUPPORTED_LAYER', {
-    where: root.config.where,
-    expected: 'the shape of its input',
-    got: 'a model that was saved before it was built',
-    fix: 'Begin the model with keras.Input(shape), or call it once before saving.',
-  })
-}
-
-function firstDType(layer: KLayer): DType {
-  if (/^(StringLookup|TextVectorization)$/.test(layer.type)) return 'string'
-  if (/^IntegerLookup$/.test(layer.type)) return 'int64'
-  return 'float32'
-}
-
-function dims(v: Json | undefined): (number | null)[] | undefined {
-  if (!Array.isArray(v) || v.length === 0) return undefined
-  return v.every((d) => d === null || (Number.isSafeInteger(d) && (d as number) >= 0))
-    ? (v as (number | null)[])
-    : undefined
-}
-
-function shapeIn(c: Config): (number | null)[] | undefined {
-  const inner = dims(c.get('input_shape'))
-  return dims(c.get('batch_shape')) ?? dims(c.get('batch_input_shape')) ?? (inner && [null, ...inner])
-}
-
-function inputLayer(c: Config, name: string): Input {
-  const shape = shapeIn(c)
-  const dtype = c.get('dtype') === undefined ? 'float32' : dtypeName(c.get('dtype'))
-  if (c.bool('sparse') || c.bool('ragged'))
-    throw new AppError('UNSUPPORTED_LAYER', {
-      where: c.where,
-      expected: 'a dense input',
-      got: c.bool('ragged') ? 'a ragged one' : 'a sparse one',
-    })
-  if (!shape || !Object.hasOwn(DTYPES, dtype))
-    throw c.bad(shape ? 'dtype' : 'batch_shape', shape ? 'a dtype' : 'a shape', shape ? dtype : c.get('batch_shape'))
-  return { name, dtype: dtype as DType, shape }
-}
-
-function dtypeName(v: Json | undefined): string {
-  if (typeof v === 'string') return v
-  const config = isObject(v) && isObject(v.config) ? v.config : {}
-  return String(config.name)
 }

@@ -42,20 +42,20 @@ const softmax =
   (x, b, p) =>
     b.op(type, [x], { axis: num(p, 'axis', -1) })
 
-/** Euclidean projection onto the simplex: sorted values decide how many stay above zero. */
+/** As Keras' TensorFlow backend computes it, which sums the cumulated values of the support and not the values. */
 const sparsemax: Activation = (x, b, p) => {
   const axis = num(p, 'axis', -1)
   const size = b.dim(x, axis < 0 ? b.rank(x) + axis : axis)
-  const [sorted] = b.ops('TopK', [x, size], { axis, largest: 1, sorted: 1 }, 2)
+  const [sorted] = b.ops('TopK', [x, size], { axis, largest: 1, sorted: 1 }, 2) as [Value]
   const one = scalar(b, x, 1)
   const cumulated = b.op('CumSum', [sorted, b.int(axis)])
-  const rank = b.op('CumSum', [b.op('Add', [b.op('Mul', [sorted, scalar(b, x, 0)]), one]), b.int(axis)])
-  const inside = b.op('Greater', [b.op('Add', [one, b.op('Mul', [rank, sorted!])]), cumulated])
+  const ones = b.op('Expand', [one, b.shapeOf(x)])
+  const share = b.op('Div', [b.op('Sub', [cumulated, one]), b.op('CumSum', [ones, b.int(axis)])])
+  const inside = b.op('Greater', [b.op('Sub', [sorted, share]), scalar(b, x, 0)])
   const count = b.op('ReduceSum', [b.cast(inside, x.dtype as 'float32'), b.ints([axis])], { keepdims: 1 })
-  const kept = where(b, inside, sorted!, scalar(b, x, 0))
+  const kept = where(b, inside, cumulated, scalar(b, x, 0))
   const sum = b.op('ReduceSum', [kept, b.ints([axis])], { keepdims: 1 })
-  const tau = b.op('Div', [b.op('Sub', [sum, one]), count])
-  return b.op('Relu', [b.op('Sub', [x, tau])])
+  return b.op('Relu', [b.op('Sub', [x, b.op('Div', [b.op('Sub', [sum, one]), count])])])
 }
 
 const squarePlus: Activation = (x, b, p) =>

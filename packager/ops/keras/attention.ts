@@ -17,6 +17,7 @@ import {
   tensorArg,
   unsupported,
 } from './layer.ts'
+import { einsum } from './tf.ts'
 
 const and = (x: Value | undefined, y: Value | undefined, b: Builder): Value | undefined =>
   x && y ? b.op('And', [x, y]) : (x ?? y)
@@ -102,7 +103,7 @@ function projected(x: Value, n: Call, bound: number, b: Builder): Value {
   const left = LETTERS.slice(0, rank)
   const fresh = LETTERS.slice(rank, rank + b.rank(kernel) - bound)
   const kept = left.slice(0, rank - bound)
-  const y = project(x, kernel, `${left},${left.slice(rank - bound)}${fresh}->${kept}${fresh}`, b)
+  const y = project(n, x, kernel, `${left},${left.slice(rank - bound)}${fresh}->${kept}${fresh}`, b)
   const bias = n.maybe('bias')
   return bias ? b.op('Add', [y, bias]) : y
 }
@@ -198,12 +199,39 @@ function maskedSoftmax(
 }
 
 function flatHeads(h: Heads, q: Value, k: Value, v: Value, mask: Value | undefined, fast: boolean, b: Builder) {
-  const scale = b.scalar(q.dtype, 1 / Math.sqrt(h.keyDim))
-  const scores = b.op('MatMul', [b.op('Mul', [b.transpose(q, [0, 2, 1, 3]), scale]), b.transpose(k, [0, 2, 3, 1])])
-  const extra = mask ? Array.from({ length: 4 - b.rank(mask) }, () => 1) : []
-  const fitted = mask && extra.reduce<Value>((m) => b.unsqueeze(m, [b.rank(m) - 2]), mask)
-  const weights = maskedSoftmax(scores, fitted, [-1], fast, b)
-  return { out: b.transpose(b.op('MatMul', [weights, b.transpose(v, [0, 2, 1, 3])]), [0, 2, 1, 3]), weights }
+  return attended({ q, k, v, mask, scale: 1 / Math.sqrt(h.keyDim), fast }, b)
+}
+
+interface Attended {
+  readonly q: Value
+  readonly k: Value
+  readonly v: Value
+  readonly mask: Value | undefined
+  readonly scale: number
+  readonly fast: boolean
+}
+
+/** [batch, time, heads, size] each; the mask gets its axis of heads. */
+function attended(a: Attended, b: Builder) {
+  const scaled = b.op('Mul', [b.transpose(a.q, [0, 2, 1, 3]), b.scalar(a.q.dtype, a.scale)])
+  const scores = b.op('MatMul', [scaled, b.transpose(a.k, [0, 2, 3, 1])])
+  let mask = a.mask
+  while (mask && b.rank(mask) < 4) mask = b.unsqueeze(mask, [Math.max(0, b.rank(mask) - 2)])
+  const weights = maskedSoftmax(scores, mask, [-1], a.fast, b)
+  const out = b.transpose(b.op('MatMul', [weights, b.transpose(a.v, [0, 2, 1, 3])]), [0, 2, 1, 3])
+  return { out, weights }
+}
+
+/** keras.ops.dot_product_attention; fewer heads of keys serve several queries each. */
+export function flatAttention(
+  a: { query: Value; key: Value; value: Value; mask: Value | undefined; causal: boolean; scale: number },
+  b: Builder,
+): Value {
+  const repeats = Number(a.query.shape![2]) / Number(a.key.shape![2])
+  const [k, v] = [a.key, a.value].map((t) => heads(t, Number.isInteger(repeats) ? repeats : 1, b)) as [Value, Value]
+  const own = a.causal ? b.squeeze(causal(b.dim(a.query, 1), b.dim(a.key, 1), b), [0]) : undefined
+  const mask = and(a.mask && b.cast(a.mask, 'bool'), own, b)
+  return attended({ q: a.query, k, v, mask, scale: a.scale, fast: true }, b).out
 }
 
 /** Attention over several axes at once, or over one of several. */
@@ -216,12 +244,12 @@ function axisHeads(h: Heads, q: Value, k: Value, v: Value, mask: Value | undefin
   const source = [...target].map((c, i) => (axes.includes(i) ? LETTERS[next++]! : c))
   const product = [...batch, ...axes.map((a) => target[a]!), ...axes.map((a) => source[a]!)].join('')
   const scaled = b.op('Mul', [q, b.scalar(q.dtype, 1 / Math.sqrt(h.keyDim))])
-  const scores = b.op('Einsum', [k, scaled], { equation: `${source.join('')},${target}->${product}` })
+  const scores = einsum(h.n, [k, scaled], `${source.join('')},${target}->${product}`, b)
   let fitted = mask
   while (fitted && b.rank(fitted) < product.length) fitted = b.unsqueeze(fitted, [b.rank(fitted) - 2 * axes.length])
   const last = axes.map((_, i) => i - axes.length)
   const weights = maskedSoftmax(scores, fitted, last, false, b)
-  return { out: b.op('Einsum', [weights, v], { equation: `${product},${source.join('')}->${target}` }), weights }
+  return { out: einsum(h.n, [weights, v], `${product},${source.join('')}->${target}`, b), weights }
 }
 
 function groupedHeads(c: Config): number {
@@ -244,7 +272,7 @@ export const ATTENTION_LAYERS: LayerTable = {
       return manyHeads({ n, prefix: '', keyDim: n.config.int('key_dim'), repeats: 1, axes }, b)
     },
   },
-  GroupQueryAttention: {
+  GroupedQueryAttention: {
     children: denses('_', 'gate'),
     emit: (n, b) =>
       manyHeads(

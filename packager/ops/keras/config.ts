@@ -9,6 +9,14 @@ export function isObject(v: Json | undefined): v is JsonObject {
   return typeof v === 'object' && v !== null && !Array.isArray(v)
 }
 
+/** Tuples are lists, or objects that say so in either of two ways. */
+export function untupled(v: Json | undefined): Json | undefined {
+  if (Array.isArray(v)) return v.map((x) => untupled(x as Json) ?? null)
+  if (!isObject(v) || v.class_name !== '__tuple__') return v
+  const items = v.items ?? (isObject(v.config) ? v.config.value : undefined)
+  return Array.isArray(items) ? untupled(items) : []
+}
+
 /** The `config` of a layer, read with the types that its row expects. Every getter throws BAD_MODEL_FILE when the file says otherwise. */
 export class Config {
   readonly json: JsonObject
@@ -21,7 +29,7 @@ export class Config {
 
   /** The value itself; absent and null are the same to Keras. */
   get(name: string): Json | undefined {
-    return (Object.hasOwn(this.json, name) ? this.json[name] : undefined) ?? undefined
+    return untupled(Object.hasOwn(this.json, name) ? this.json[name] : undefined) ?? undefined
   }
 
   num(name: string, fallback?: number): number {
@@ -93,6 +101,11 @@ export class Config {
     const v = this.get(name)
     if (isObject(v)) return v
     throw this.bad(name, 'an object', v)
+  }
+
+  /** The same with other values. */
+  with(values: JsonObject): Config {
+    return new Config({ ...this.json, ...values }, this.where)
   }
 
   /** The config of an object inside this one. */

@@ -3,6 +3,7 @@ import type { Builder } from '../../onnx/builder.ts'
 import type { Value } from '../../onnx/value.ts'
 import { activate } from './activations.ts'
 import { type Call, type LayerRow, type LayerTable, unsupported } from './layer.ts'
+import { einsum } from './tf.ts'
 
 export function addBias(x: Value, n: Call, b: Builder, name = 'bias'): Value {
   const bias = n.maybe(name)
@@ -16,7 +17,7 @@ const biased = (c: { bool(name: string, fallback?: boolean): boolean }, ...names
  * An einsum of data with a kernel. Where the kernel's leading letters are the data's trailing ones, in order, and the rest follows,
  * it is one MatMul: what every projection of an attention layer is.
  */
-export function project(x: Value, kernel: Value, equation: string, b: Builder): Value {
+export function project(n: Call, x: Value, kernel: Value, equation: string, b: Builder): Value {
   const [terms, out] = equation.replaceAll(' ', '').split('->')
   const [left, right] = (terms ?? '').split(',')
   if (!left || !right || out === undefined)
@@ -33,7 +34,7 @@ export function project(x: Value, kernel: Value, equation: string, b: Builder): 
     new Set(left).size !== left.length ||
     (kept.includes('.') && shared.length > 1)
   )
-    return b.op('Einsum', [x, kernel], { equation })
+    return einsum(n, [x, kernel], equation, b)
   const inner = sizes.slice(0, shared.length)
   const outer = sizes.slice(shared.length)
   const product = (d: readonly number[]): number => d.reduce((p, q) => p * q, 1)
@@ -42,7 +43,7 @@ export function project(x: Value, kernel: Value, equation: string, b: Builder): 
   const y = b.op('MatMul', [data, flat])
   if (outer.length === 1) return y
   return kept.includes('.')
-    ? b.op('Einsum', [x, kernel], { equation })
+    ? einsum(n, [x, kernel], equation, b)
     : b.reshape(y, [...Array<number>(kept.length).fill(0), ...outer])
 }
 
@@ -122,7 +123,7 @@ export const CORE_LAYERS: LayerTable = {
     vars: (c) => (c.get('bias_axes') === undefined ? ['kernel'] : ['kernel', 'bias']),
     emit: (n, b) =>
       activate(
-        einsumBias(n, project(n.x, n.w('kernel'), n.config.str('equation'), b), b),
+        einsumBias(n, project(n, n.x, n.w('kernel'), n.config.str('equation'), b), b),
         n.config.get('activation'),
         n,
         b,

@@ -1,8 +1,8 @@
 import { AppError, isAppError } from '../../../src/errors.ts'
-import { type Config, isObject, type Json, type JsonObject } from './config.ts'
+import { type Config, isObject, type Json, type JsonObject, untupled } from './config.ts'
 import { type Arg, isKTensor, type KLayer, type KTensor, type Result, tensorsOf } from './layer.ts'
 import { type Context, runLayer } from './run.ts'
-import { layersOf, namedLayers } from './tree.ts'
+import { isModel, layersOf, namedLayers } from './tree.ts'
 
 /** What a call of a layer gave: its tensors in order, or 'failed' where it cannot be imported. */
 type Outputs = readonly KTensor[] | 'failed'
@@ -96,14 +96,13 @@ class FunctionalRun {
   private readonly c: Context
   private readonly layers: Map<string, KLayer>
   private readonly done = new Map<string, Outputs[]>()
-  /** models inside models count from 1 in files of Keras 2: their own graph was node 0 */
-  private readonly offsets: Map<string, number>
+  private readonly offsets: Offsets
 
   constructor(layer: KLayer, c: Context) {
     this.layer = layer
     this.c = c
     this.layers = namedLayers(layer)
-    this.offsets = offsetsOf(layer.config)
+    this.offsets = c.keras < 3 ? keras2Offsets(layer.config) : keras3Offsets(this.layers)
   }
 
   run(inputs: ReadonlyMap<string, KTensor>): KTensor[] {
@@ -132,7 +131,7 @@ class FunctionalRun {
         })
     }
     return refsOf(this.layer.config.get('output_layers'), this.layer.config, 'output_layers').map((r) => {
-      const t = this.tensor(r)
+      const t = this.tensor(r, this.offsets.outputs)
       if (t === 'failed') throw stopped()
       if (t === undefined) throw this.dangling(r)
       return t
@@ -147,9 +146,9 @@ class FunctionalRun {
     })
   }
 
-  private tensor(r: Ref): KTensor | 'failed' | undefined {
+  private tensor(r: Ref, offsets: ReadonlyMap<string, number>): KTensor | 'failed' | undefined {
     const calls = this.done.get(r.layer)
-    const outputs = calls?.[r.node - (this.offsets.get(r.layer) ?? 0)]
+    const outputs = calls?.[r.node - (offsets.get(r.layer) ?? 0)]
     if (outputs === 'failed') return 'failed'
     if (outputs && !outputs[r.tensor]) throw this.dangling(r)
     return outputs?.[r.tensor]
@@ -167,7 +166,7 @@ class FunctionalRun {
     let failed = false
     const resolve = (r: Ref): Arg => {
       if (!this.layers.has(r.layer)) throw this.dangling(r)
-      const t = this.tensor(r)
+      const t = this.tensor(r, this.offsets.calls)
       if (t === undefined) throw PENDING
       if (t === 'failed') failed = true
       return t === 'failed' ? null : t
@@ -191,7 +190,20 @@ function nameOf(json: JsonObject): string {
   return String(json.name ?? config.name ?? json.class_name)
 }
 
-function offsetsOf(c: Config): Map<string, number> {
+/** From which number the calls of a model inside a model are counted, where calls and where the outputs refer to them. */
+interface Offsets {
+  readonly calls: ReadonlyMap<string, number>
+  readonly outputs: ReadonlyMap<string, number>
+}
+
+/** Keras 3 counts the graph of a functional model itself as its first call, but only where the outputs refer to it. */
+function keras3Offsets(layers: ReadonlyMap<string, KLayer>): Offsets {
+  const functional = [...layers].filter(([, l]) => isModel(l.type) && l.type !== 'Sequential')
+  return { calls: new Map(), outputs: new Map(functional.map(([name]) => [name, 1])) }
+}
+
+/** In files of Keras 2 the graph of a model is its first call everywhere: then a number appears that is one too high for the calls. */
+function keras2Offsets(c: Config): Offsets {
   const most = new Map<string, number>()
   const note = (r: Ref): Arg => {
     most.set(r.layer, Math.max(most.get(r.layer) ?? 0, r.node))
@@ -203,12 +215,13 @@ function offsetsOf(c: Config): Map<string, number> {
       if (isObject(node)) objectNode(node, note)
       else listNode(node, note, c)
   for (const r of refsOf(c.get('output_layers'), c, 'output_layers')) note(r)
-  return new Map(
+  const offsets = new Map(
     layers.map((json) => {
       const calls = Array.isArray(json.inbound_nodes) ? json.inbound_nodes.length : 0
       return [nameOf(json), calls > 0 && (most.get(nameOf(json)) ?? 0) >= calls ? 1 : 0]
     }),
   )
+  return { calls: offsets, outputs: offsets }
 }
 
 type Resolve = (r: Ref) => Arg
@@ -252,6 +265,7 @@ function revived(v: Json | undefined, resolve: Resolve): Arg {
     case '__ellipsis__':
       return 'Ellipsis'
     case '__tuple__':
+      return revived(untupled(v), resolve)
     case '__tensor__':
     case '__numpy__':
       return revived(config.value, resolve)

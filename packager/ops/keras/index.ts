@@ -1,9 +1,11 @@
 import { ACTIVATION_LAYERS } from './activations.ts'
+import { ARRAY_OPERATIONS } from './arrayops.ts'
 import { ATTENTION_LAYERS } from './attention.ts'
 import { CELL_LAYERS } from './cells.ts'
 import { CONV_LAYERS } from './conv.ts'
 import { CORE_LAYERS } from './core.ts'
 import { ENCODING_LAYERS } from './encode.ts'
+import { IMAGE_OPERATIONS } from './imageops.ts'
 import type { LayerTable } from './layer.ts'
 import { LOOKUP_LAYERS } from './lookup.ts'
 import { MERGE_LAYERS } from './merge.ts'
@@ -37,4 +39,4 @@ const table = (families: Readonly<Record<string, LayerTable>>): LayerTable =>
 /** Every layer class of Keras that can be imported. */
 export const LAYERS: LayerTable = table(LAYER_FAMILIES)
 /** Every operation of keras.ops that can be imported as a node of a functional model. */
-export const OPERATION_ROWS: LayerTable = table({ OPERATIONS })
+export const OPERATION_ROWS: LayerTable = table({ OPERATIONS, ARRAY_OPERATIONS, IMAGE_OPERATIONS })

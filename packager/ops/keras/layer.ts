@@ -2,6 +2,7 @@ import { AppError } from '../../../src/errors.ts'
 import type { DType } from '../../../src/tensor.ts'
 import type { Builder } from '../../onnx/builder.ts'
 import type { Value } from '../../onnx/value.ts'
+import type { Env } from '../op.ts'
 import type { Config, Json, JsonObject } from './config.ts'
 
 /** A tensor between layers with the mask that travels with it, true where a step counts. */
@@ -74,6 +75,8 @@ export interface Call {
   readonly mask: Value | undefined
   /** all tensors of the first argument: the inputs of a merge */
   readonly all: readonly KTensor[]
+  /** for TensorFlow's own rows */
+  readonly env: Env
   /** Keras' major version that wrote the file: 'hard_sigmoid' has changed its meaning */
   readonly keras: number
   /** a variable by its name in the row */

@@ -128,9 +128,9 @@ function standardized(n: Call, x: Value, b: Builder): Value {
   if (how === undefined) return x
   if (how !== 'lower' && how !== 'strip_punctuation' && how !== 'lower_and_strip_punctuation')
     throw unsupported(n, 'standardize lower, strip_punctuation or both', 'a function of the author')
-  const lower = how === 'strip_punctuation' ? x : tfOp('StringLower', [x], {}, b)
+  const lower = how === 'strip_punctuation' ? x : tfOp(n, 'StringLower', [x], {}, b)
   if (how === 'lower') return lower
-  return tfOp('StaticRegexReplace', [lower], { pattern: PUNCTUATION, rewrite: '', replace_global: true }, b)
+  return tfOp(n, 'StaticRegexReplace', [lower], { pattern: PUNCTUATION, rewrite: '', replace_global: true }, b)
 }
 
 /** Words of each text in a row, filled up with the empty string, which every vocabulary here masks. */

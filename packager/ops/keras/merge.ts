@@ -2,6 +2,7 @@ import { AppError } from '../../../src/errors.ts'
 import type { Builder } from '../../onnx/builder.ts'
 import type { Value } from '../../onnx/value.ts'
 import { axisOf, type Call, type KTensor, type LayerRow, type LayerTable, unsupported } from './layer.ts'
+import { einsum } from './tf.ts'
 
 /** Inputs of lower rank get their missing dimensions behind the batch, not in front of it. */
 function levelled(n: Call, b: Builder): KTensor[] {
@@ -91,7 +92,7 @@ function dot(n: Call, b: Builder): Value {
   const right = ['a', ...'ijklmnop'.slice(0, ry - 1)]
   right[ay] = left[ax]!
   const kept = [...left.filter((_, i) => i !== ax), ...right.filter((_, i) => i !== ay && i !== 0)]
-  const value = b.op('Einsum', [x, y], { equation: `${left.join('')},${right.join('')}->${kept.join('')}` })
+  const value = einsum(n, [x, y], `${left.join('')},${right.join('')}->${kept.join('')}`, b)
   return rx === 2 && ry === 2 ? b.unsqueeze(value, [1]) : value
 }
 

@@ -39,6 +39,7 @@ function interpolated(n: Call, x: Value, size: Value, o: ResizeOptions, b: Build
     const scale = b.op('Div', [b.cast(size, 'float32'), own])
     const none = b.filled('float32', [2], [0, 0])
     const y = tfOp(
+      n,
       'ScaleAndTranslate',
       [b.cast(x, 'float32'), size, scale, none],
       { kernel_type: kernel, antialias: o.antialias },
@@ -46,7 +47,7 @@ function interpolated(n: Call, x: Value, size: Value, o: ResizeOptions, b: Build
     )
     return y
   }
-  if (o.how === 'area') return tfOp('ResizeArea', [x, size], {}, b)
+  if (o.how === 'area') return tfOp(n, 'ResizeArea', [x, size], {}, b)
   const op = PLAIN[o.how]
   if (!op)
     throw unsupported(
@@ -54,7 +55,7 @@ function interpolated(n: Call, x: Value, size: Value, o: ResizeOptions, b: Build
       `an interpolation among ${Object.keys({ ...PLAIN, ...SAMPLED, area: '' }).join(', ')}`,
       `'${o.how}'`,
     )
-  return tfOp(op, [x, size], { half_pixel_centers: true }, b)
+  return tfOp(n, op, [x, size], { half_pixel_centers: true }, b)
 }
 
 interface Sides {
@@ -148,7 +149,7 @@ const centerCrop: LayerRow = {
     const target = [n.config.int('height'), n.config.int('width')] as const
     const axis = heightAxis(n, b)
     const own = [n.x.shape![axis], n.x.shape![axis + 1]] as const
-    const inner = { ...n, x: n.x.dtype.startsWith('float') ? n.x : b.cast(n.x, 'float32') }
+    const inner = { ...n, x: asFloat(n, b) }
     if (own.some((d, i) => typeof d === 'number' && d < target[i]!)) return smart(inner, target, b)
     const two = b.ints([2])
     const starts = b.op('Div', [b.op('Sub', [b.slice(b.shapeOf(n.x), [axis], [axis + 2], [0]), b.ints(target)]), two])
@@ -163,36 +164,65 @@ function smart(n: Call, target: readonly [number, number], b: Builder): Value {
   return resized(n, x, b.ints(target), { how: 'bilinear', antialias: false, format: formatOf(n.config) }, b)
 }
 
-/** Augmentation happens in training only. */
+/** Augmentation happens in training only; what is left of some of these layers is a cast. */
 const untouched: LayerRow = { emit: (n) => n.x }
+const cast: LayerRow = { emit: (n, b) => asFloat(n, b) }
 
-const AUGMENTING = [
-  'AugMix',
-  'CutMix',
+function asFloat(n: Call, b: Builder): Value {
+  return n.x.dtype.startsWith('float') ? n.x : b.cast(n.x, n.layer.dtype === 'float64' ? 'float64' : 'float32')
+}
+
+const UNTOUCHED = [
   'MixUp',
-  'RandAugment',
   'RandomBrightness',
   'RandomColorDegeneration',
   'RandomColorJitter',
   'RandomContrast',
-  'RandomElasticTransform',
-  'RandomErasing',
-  'RandomFlip',
-  'RandomGaussianBlur',
   'RandomGrayscale',
   'RandomHeight',
   'RandomHue',
   'RandomInvert',
-  'RandomPerspective',
   'RandomPosterization',
-  'RandomRotation',
   'RandomSaturation',
-  'RandomSharpness',
   'RandomShear',
-  'RandomTranslation',
   'RandomWidth',
-  'RandomZoom',
 ]
+const CAST = [
+  'AugMix',
+  'CutMix',
+  'RandAugment',
+  'RandomElasticTransform',
+  'RandomErasing',
+  'RandomFlip',
+  'RandomGaussianBlur',
+  'RandomPerspective',
+  'RandomRotation',
+  'RandomSharpness',
+  'RandomTranslation',
+  'RandomZoom',
+  'Solarization',
+]
+
+/** Each channel of each image stretched over the whole range; one without contrast stays as it is. */
+const autoContrast: LayerRow = {
+  emit: (n, b) => {
+    const x = asFloat(n, b)
+    const [from, to] = (n.config.array('value_range')?.values ?? [0, 255]) as [number, number]
+    const number = (v: number): Value => b.scalar(x.dtype, v)
+    const mapped = (v: Value, a: readonly [number, number], z: readonly [number, number]): Value => {
+      if (a[0] === z[0] && a[1] === z[1]) return v
+      const share = b.op('Div', [b.op('Sub', [v, number(a[0])]), number(a[1] - a[0])])
+      return b.op('Add', [b.op('Mul', [share, number(z[1] - z[0])]), number(z[0])])
+    }
+    const bytes = mapped(x, [from, to], [0, 255])
+    const low = b.op('ReduceMin', [bytes, b.ints([1, 2])], { keepdims: 1 })
+    const high = b.op('ReduceMax', [bytes, b.ints([1, 2])], { keepdims: 1 })
+    const scale = b.op('Div', [number(255), b.op('Sub', [high, low])])
+    const spread = b.op('Add', [b.op('Mul', [bytes, scale]), b.op('Mul', [b.op('Neg', [low]), scale])])
+    const y = mapped(b.op('Min', [b.op('Max', [spread, number(0)]), number(255)]), [0, 255], [from, to])
+    return b.op('Where', [b.op('IsNaN', [y]), x, y])
+  },
+}
 
 export const IMAGE_LAYERS: LayerTable = {
   Resizing: resizing,
@@ -201,5 +231,7 @@ export const IMAGE_LAYERS: LayerTable = {
   RandomCrop: {
     emit: (n, b) => (n.keras < 3 ? smart(n, [n.config.int('height'), n.config.int('width')], b) : n.x),
   },
-  ...Object.fromEntries(AUGMENTING.map((name) => [name, untouched])),
+  AutoContrast: autoContrast,
+  ...Object.fromEntries(UNTOUCHED.map((name) => [name, untouched])),
+  ...Object.fromEntries(CAST.map((name) => [name, cast])),
 }

@@ -2,12 +2,15 @@ import { AppError, isAppError } from '../../../src/errors.ts'
 import type { DType, Tensor } from '../../../src/tensor.ts'
 import type { Builder } from '../../onnx/builder.ts'
 import type { Value } from '../../onnx/value.ts'
+import type { Env } from '../op.ts'
 import { type Arg, type Call, isKTensor, isValue, type KLayer, type KTensor, type Result, tensorsOf } from './layer.ts'
 import { isModel, type LayerProblem } from './tree.ts'
 
 /** What the layers of one file share while they are emitted. */
 export interface Context {
   readonly b: Builder
+  /** for TensorFlow's own rows */
+  readonly env: Env
   /** Keras' major version */
   readonly keras: number
   readonly problems: LayerProblem[]
@@ -91,7 +94,6 @@ export function runLayer(
 }
 
 function contextOf(layer: KLayer, args: readonly Arg[], kwargs: { readonly [key: string]: Arg }, c: Context): Call {
-  const { b } = c
   const all = tensorsOf(args[0] ?? null)
   const first = all[0] ?? tensorsOf(args as Arg)[0] ?? tensorsOf(kwargs)[0]
   const names = layer.row.vars?.(layer.config) ?? []
@@ -110,6 +112,7 @@ function contextOf(layer: KLayer, args: readonly Arg[], kwargs: { readonly [key:
     },
     mask: isKTensor(kwargs.mask) ? kwargs.mask.value : first?.mask,
     all,
+    env: c.env,
     keras: c.keras,
     w: (name) => {
       const v = read(name)

@@ -27,6 +27,9 @@ export function layersOf(c: Config): JsonObject[] {
   throw c.bad('layers', 'a list of layers', layers)
 }
 
+/** Names under which Keras exports classes that are called otherwise. */
+const EXPORTED: Readonly<Record<string, string>> = { GroupQueryAttention: 'GroupedQueryAttention' }
+
 /** Keras' own rule for names in weight files (utils/naming.py). */
 function snakeCase(name: string): string {
   return name
@@ -122,9 +125,7 @@ export class Tree {
     }
     if (typeof id === 'number') this.shared.set(id, layer)
     row.children?.(config, (attr, child, container) => {
-      const unique = container
-        ? `${container.name}/${uniqueName(snakeCase(String(child.class_name)), container.used)}`
-        : attr
+      const unique = container ? `${container.name}/${uniqueName(snakeCase(className(child)), container.used)}` : attr
       const path = at.path === '' ? unique : `${at.path}/${unique}`
       children.set(
         unique,
@@ -135,7 +136,7 @@ export class Tree {
   }
 
   private rowOf(json: JsonObject, name: string): LayerRow {
-    const type = String(json.class_name)
+    const type = className(json)
     const custom = customName(json)
     if (custom !== undefined) {
       this.problem(
@@ -185,6 +186,11 @@ interface Place {
   readonly trainable: boolean
   readonly depth: number
   readonly where: string
+}
+
+function className(json: JsonObject): string {
+  const name = String(json.class_name)
+  return EXPORTED[name] ?? name
 }
 
 function uniqueName(name: string, used: Map<string, number>): string {
