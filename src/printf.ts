@@ -23,25 +23,42 @@ function magnitude(x: number, { type, precision }: Format): string {
   if (Number.isNaN(x)) return 'nan'
   if (!Number.isFinite(x)) return 'inf'
   const p = precision < 0 ? 6 : precision
-  if (type === 'd') return String(x)
   if (type === 'f') return fixed(x, p)
   if (type === 'e') return exponential(x, p)
   const significant = p === 0 ? 1 : p
-  const exponent = Number(x.toExponential(significant - 1).split('e')[1])
+  const exponent = Number(exponential(x, significant - 1).split('e')[1])
   if (exponent >= -4 && exponent < significant) return trimmed(fixed(x, significant - 1 - exponent))
   const [mantissa, power] = exponential(x, significant - 1).split('e') as [string, string]
   return `${trimmed(mantissa)}e${power}`
 }
 
-/** toFixed is exact, but it changes to exponents at 1e21, where every double is an integer. */
-function fixed(x: number, p: number): string {
-  if (x < 1e21) return x.toFixed(p)
-  return p === 0 ? String(BigInt(x)) : `${BigInt(x)}.${'0'.repeat(p)}`
+/** x * 10^power as an integer, exactly, ties to even as C has it; toFixed rounds them up. */
+function scaled(x: number, power: number): bigint {
+  const bits = new DataView(new ArrayBuffer(8))
+  bits.setFloat64(0, x)
+  const raw = bits.getBigUint64(0)
+  const exponent = Number((raw >> 52n) & 0x7ffn)
+  const mantissa = (raw & ((1n << 52n) - 1n)) | (exponent === 0 ? 0n : 1n << 52n)
+  const two = Math.max(exponent, 1) - 1075
+  const over = mantissa * (power > 0 ? 10n ** BigInt(power) : 1n) * (two > 0 ? 1n << BigInt(two) : 1n)
+  const under = (power < 0 ? 10n ** BigInt(-power) : 1n) * (two < 0 ? 1n << BigInt(-two) : 1n)
+  const [whole, rest] = [over / under, (over % under) * 2n]
+  return rest > under || (rest === under && whole % 2n === 1n) ? whole + 1n : whole
 }
 
+function pointed(n: bigint, decimals: number): string {
+  const digits = String(n).padStart(decimals + 1, '0')
+  return decimals === 0 ? digits : `${digits.slice(0, -decimals)}.${digits.slice(-decimals)}`
+}
+
+const fixed = (x: number, p: number): string => pointed(scaled(x, p), p)
+
 function exponential(x: number, p: number): string {
-  const [mantissa, power] = x.toExponential(p).split('e') as [string, string]
-  return `${mantissa}e${power[0]}${power.slice(1).padStart(2, '0')}`
+  let exponent = x === 0 ? 0 : Number(x.toExponential(20).split('e')[1])
+  let n = scaled(x, p - exponent)
+  if (String(n).length > p + 1) n = scaled(x, p - ++exponent)
+  const sign = exponent < 0 ? '-' : '+'
+  return `${pointed(n, p)}e${sign}${String(Math.abs(exponent)).padStart(2, '0')}`
 }
 
 const trimmed = (text: string): string => (text.includes('.') ? text.replace(/\.?0+$/, '') : text)

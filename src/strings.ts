@@ -193,6 +193,7 @@ export const STEPS: Readonly<Record<string, StepRule>> = {
   splitChars: ([x], a) =>
     sparse(
       texts(x).map((s) => {
+        if (s === '') return []
         const delimiters = new Set(a.delimiters as string)
         const parts = delimiters.size === 0 ? [...s] : ['']
         if (delimiters.size > 0)

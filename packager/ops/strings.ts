@@ -185,10 +185,9 @@ export const STRINGS = {
       const rank = b.rank(x)
       const given = constNumbers(n.in.reduction_indices)
       if (!given) throw unsupported(n, 'constant axes', 'computed ones')
-      // the first axis varies fastest; no axes at all means every one, the last fastest
-      const axes = (
-        given.length > 0 ? given.map((a) => (a < 0 ? a + rank : a)) : x.shape!.map((_, i) => i).reverse()
-      ).reverse()
+      if (given.length === 0) return x
+      // the first axis varies fastest
+      const axes = given.map((a) => (a < 0 ? a + rank : a)).reverse()
       const kept = x.shape!.map((_, i) => i).filter((i) => !axes.includes(i))
       const sizes = axes.map((a) => x.shape![a]!)
       const turned = b.transpose(x, [...kept, ...axes])
@@ -198,7 +197,7 @@ export const STRINGS = {
       const outer = b.slice(b.shapeOf(turned), [0], [kept.length], [0])
       const one = b.op('Reshape', [turned, b.concat([outer, b.ints([total ?? -1])], 0)], { allowzero: 1 })
       const flat = b.as(one, { shape: [...kept.map((i) => x.shape![i]!), total ?? b.fresh()] })
-      const y = axes.length === 0 ? x : joinLast(flat, String(n.attrs.separator), b)
+      const y = joinLast(flat, String(n.attrs.separator), b)
       return n.attrs.keep_dims ? b.unsqueeze(y, axes) : y
     },
   }),
