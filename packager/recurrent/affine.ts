@@ -53,6 +53,8 @@ export function affine(name: string, body: Body): Affine | undefined {
     }
     case 'Add':
       return sum(affine(node.inputs[0]!, body), affine(node.inputs[1]!, body))
+    case 'Mul':
+      return scaled(node.inputs[0]!, node.inputs[1]!, body) ?? scaled(node.inputs[1]!, node.inputs[0]!, body)
     case 'Split':
       return part(affine(node.inputs[0]!, body), node, name, body)
     case 'Slice':
@@ -81,6 +83,16 @@ function sum(a: Affine | undefined, b: Affine | undefined): Affine | undefined {
     terms.set(source, other ? { ...m, at: (i, j) => m.at(i, j) + other.at(i, j) } : m)
   }
   return { width, terms, bias: (i) => bias(a, i) + bias(b, i) }
+}
+
+/** Times a constant number. */
+function scaled(name: string, by: string, body: Body): Affine | undefined {
+  const t = body.constant(by)
+  const a = t?.dtype === 'float32' && t.data.length === 1 ? affine(name, body) : undefined
+  if (!a) return undefined
+  const k = Number(t!.data[0])
+  const terms = [...a.terms].map(([s, m]) => [s, { ...m, at: (i: number, j: number) => m.at(i, j) * k }] as const)
+  return { width: a.width, terms: new Map(terms), bias: (i) => a.bias(i) * k }
 }
 
 /** A source, or several side by side, times a matrix. */

@@ -1,19 +1,23 @@
 import { type Affine, affine, type Body, part } from './affine.ts'
 
-/** ONNX's names of the activations it has for recurrent operators; those with parameters are left out. */
-const ACTIVATIONS: Readonly<Record<string, string>> = {
-  Sigmoid: 'Sigmoid',
-  Tanh: 'Tanh',
-  Relu: 'Relu',
-  Softsign: 'Softsign',
-  Softplus: 'Softplus',
+/** An activation by ONNX's name, with alpha and beta where it has them. */
+export interface Fn {
+  readonly name: string
+  readonly params: readonly number[]
 }
+
+const PLAIN = new Set(['Sigmoid', 'Tanh', 'Relu', 'Softsign', 'Softplus'])
+/** Their defaults as node attributes. */
+const WITH_ALPHA: Readonly<Record<string, number>> = { Elu: 1, LeakyRelu: 0.01 }
+const IDENTITY: Fn = { name: 'Affine', params: [1, 0] }
 
 /** An activation of an affine function. */
 export interface Gate {
-  readonly fn: string
+  readonly fn: Fn
   readonly of: Affine
 }
+
+const same = (a: Fn, b: Fn): boolean => a.name === b.name && String(a.params) === String(b.params)
 
 /** One state of the loop: its value at the beginning and at the end of an iteration. */
 export interface State {
@@ -30,7 +34,7 @@ export type Cell =
       readonly o: Gate
       readonly f: Gate
       readonly g: Gate
-      readonly out: string
+      readonly out: Fn
     }
   /** `inner`: what the reset gate multiplies, where that is the product with the recurrent kernel and not the state */
   | {
@@ -48,10 +52,30 @@ export function matchCell(h: State, states: readonly State[], body: Body): Cell 
   return lstm(h, states, body) ?? gru(h, body) ?? rnn(h, body)
 }
 
-function activation(name: string, body: Body): { fn: string; input: string } | undefined {
+function activation(name: string, body: Body): { fn: Fn; input: string } | undefined {
   const node = body.producer(name)
-  const fn = node && ACTIVATIONS[node.type]
-  return fn ? { fn, input: node.inputs[0]! } : undefined
+  const input = node?.inputs[0]
+  if (!node || input === undefined) return undefined
+  if (PLAIN.has(node.type)) return { fn: { name: node.type, params: [] }, input }
+  const alpha = WITH_ALPHA[node.type]
+  if (alpha !== undefined) return { fn: { name: node.type, params: [Number(node.attrs.alpha ?? alpha)] }, input }
+  return hardSigmoid(name, body)
+}
+
+/** clip(x, 0, m) / m; what is done to x before is part of the affine function. */
+function hardSigmoid(name: string, body: Body): { fn: Fn; input: string } | undefined {
+  const node = body.producer(name)
+  const divided = node?.type === 'Div' ? number(node.inputs[1], body) : undefined
+  const clip = divided === undefined ? node : body.producer(node!.inputs[0]!)
+  const top = divided ?? 1
+  if (clip?.type !== 'Clip' || number(clip.inputs[1], body) !== 0 || number(clip.inputs[2], body) !== top)
+    return undefined
+  return { fn: { name: 'HardSigmoid', params: [1 / top, 0] }, input: clip.inputs[0]! }
+}
+
+function number(name: string | undefined, body: Body): number | undefined {
+  const t = name ? body.constant(name) : undefined
+  return t?.data.length === 1 ? Number(t.data[0]) : undefined
 }
 
 /** An activation, or a part of one that was split afterwards. */
@@ -91,7 +115,7 @@ function lstm(h: State, states: readonly State[], body: Body): Cell | undefined 
         if (!f) continue
         for (const [iName, gName] of pairs(add, 'Mul', body)) {
           const [i, g] = [gate(iName, body), gate(gName, body)]
-          if (i && g && i.fn === f.fn && o.fn === f.fn) return { kind: 'LSTM', h, c, i, o, f, g, out: out.fn }
+          if (i && g && same(i.fn, f.fn) && same(o.fn, f.fn)) return { kind: 'LSTM', h, c, i, o, f, g, out: out.fn }
         }
       }
   }
@@ -106,17 +130,12 @@ function gru(h: State, body: Body): Cell | undefined {
       if (!z) continue
       for (const [rest, nName] of pairs(fresh, 'Mul', body)) {
         const node = body.producer(rest)
-        if (node?.type !== 'Sub' || node.inputs[1] !== zName || !isOne(node.inputs[0]!, body)) continue
+        if (node?.type !== 'Sub' || node.inputs[1] !== zName || number(node.inputs[0], body) !== 1) continue
         const cell = candidate(h, z, nName, body)
         if (cell) return cell
       }
     }
   return undefined
-}
-
-function isOne(name: string, body: Body): boolean {
-  const t = body.constant(name)
-  return t?.data.length === 1 && t.data[0] === 1
 }
 
 function candidate(h: State, z: Gate, nName: string, body: Body): Cell | undefined {
@@ -151,9 +170,10 @@ function candidate(h: State, z: Gate, nName: string, body: Body): Cell | undefin
   return undefined
 }
 
-const fitting = (cell: Cell & { kind: 'GRU' }): Cell | undefined => (cell.z.fn === cell.r.fn ? cell : undefined)
+const fitting = (cell: Cell & { kind: 'GRU' }): Cell | undefined => (same(cell.z.fn, cell.r.fn) ? cell : undefined)
 
 function rnn(h: State, body: Body): Cell | undefined {
-  const g = gate(h.after, body)
+  const linear = affine(h.after, body)
+  const g = linear ? { fn: IDENTITY, of: linear } : gate(h.after, body)
   return g?.of.terms.has(h.before) ? { kind: 'RNN', h, gate: g } : undefined
 }

@@ -142,8 +142,12 @@ function emit(
       : cell.kind === 'GRU'
         ? [cell.z.fn, cell.n.fn]
         : [cell.gate.fn]
-  const attrs: Record<string, OnnxAttr> = { hidden_size: units, activations: fns }
+  const attrs: Record<string, OnnxAttr> = { hidden_size: units, activations: fns.map((f) => f.name) }
   if (inner) attrs.linear_before_reset = 1
+  // each list holds the numbers of those functions only that have one
+  const [alphas, betas] = [0, 1].map((k) => fns.flatMap((f) => f.params[k] ?? []))
+  if (alphas!.length > 0) attrs.activation_alpha = alphas!
+  if (betas!.length > 0) attrs.activation_beta = betas!
   const states = cell.kind === 'LSTM' ? [h0, init(cell.c)] : [h0]
   const starts = states.every((s) => isZero(s, b)) ? [] : states.map((s) => b.unsqueeze(s, [0]))
   const [steps, batch] = [x.shape![0]!, x.shape![1]!]

@@ -57,6 +57,8 @@ const CELLS: Readonly<Record<string, readonly string[]>> = {
   RNN_stacked: ['LSTM', 'LSTM'],
   RNN_mixed: ['GRU', 'LSTM'],
   RNN_custom: ['Loop'],
+  SimpleRNN_linear: ['RNN'],
+  LSTM_activations: ['LSTM'],
   masked: ['Loop'],
 }
 
