@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import { readNpy } from '../formats/npy.ts'
@@ -77,8 +77,8 @@ function fromFile(spec: string, warn: (text: string) => void): NdArray {
       got: `'${spec.slice(0, 80)}'`,
     })
   const [, path = '', name] = match
-  if (!existsSync(path))
-    throw new AppError('USAGE', { where: '--inputs', expected: 'a file', got: `${path}, which is not there` })
+  if (!existsSync(path) || !statSync(path).isFile())
+    throw new AppError('USAGE', { where: '--inputs', expected: 'a file', got: `${path}, which is none` })
   const [bytes, where] = [readFileSync(path), basename(path)]
   if (bytes.toString('latin1', 0, 6) === '\x93NUMPY') {
     if (name !== undefined) warn(`Input file ${path} contains a single ndarray. Name key "${name}" ignored.`)

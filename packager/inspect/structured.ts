@@ -66,7 +66,11 @@ const KINDS: { readonly [K in keyof StructuredValue]-?: (v: NonNullable<Structur
     spec('BoundedTensorSpec', v, `, minimum=${bound(v.minimum)}, maximum=${bound(v.maximum)}`),
   type_spec_value: (v) => {
     const type = SPECS[v.type_spec_class ?? 0] ?? v.type_spec_class_name ?? 'TypeSpec'
-    return plain(type, `${type}${v.type_state ? pyValue(v.type_state).repr : '()'}`)
+    const state = v.type_state && pyValue(v.type_state)
+    if (type !== 'VariableSpec' || !state?.items) return plain(type, `${type}${state?.repr ?? '()'}`)
+    const [shape, ...rest] = state.items
+    const fields = ['dtype', 'trainable', 'alias_id'].map((name, i) => `, ${name}=${rest[i]?.repr ?? 'None'}`)
+    return plain(type, `VariableSpec(shape=${shape?.str}${fields.join('')})`)
   },
   list_value: (v) => sequence('list', (v.values ?? []).map(pyValue), '[', ']'),
   tuple_value: (v) => {

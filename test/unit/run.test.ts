@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { readNpy, writeNpy } from '../../packager/formats/npy.ts'
+import { cli, fixture, HERE } from '../fixtures/show/read.ts'
+
+const MODEL = join(HERE, 'functions')
+const run = (signature: string, ...args: string[]) =>
+  cli('run', '--dir', MODEL, '--signature_def', signature, '-q', ...args)
+
+function folder(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), 'modelayer-test-'))
+  t.after(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
+test('answers are printed as saved_model_cli prints them', async () => {
+  const runs = fixture<{ args: string[]; text: string }>('runs.json')
+  assert.ok(runs.length >= 7)
+  for (const { args, text } of runs) {
+    const got = await cli('run', '--dir', MODEL, '-q', ...args.slice(3))
+    assert.deepEqual([got.code, got.out, got.err], [0, text, ''], args.slice(7).join(' ').slice(0, 200))
+  }
+})
+
+test('options may be cut short, tags and signature left out where one fits', async () => {
+  const got = await cli(
+    'run',
+    '-q',
+    '--dir',
+    join(HERE, '../models/keras_functional/model.keras'),
+    '--input_expr',
+    'wrong=1',
+  )
+  assert.equal(got.code, 1)
+  assert.match(got.err, /"wrong" is not a valid input key\. Please choose from "/)
+})
+
+test('arrays from files; later options win', async (t) => {
+  const dir = folder(t)
+  const file = join(dir, 'x.npy')
+  writeFileSync(file, writeNpy({ dtype: 'float64', shape: [2], data: Float64Array.of(3, 4) }))
+  const text = 'Result for output key half:\n[1.5 2. ]\nResult for output key twice:\n[6. 8.]\n'
+  assert.equal((await run('twice', '--inputs', `x=${file}`)).out, text)
+  const named = await run('twice', '--inputs', `x=${file}[ignored]`)
+  assert.deepEqual([named.code, named.out], [0, text])
+  assert.match(named.err, /contains a single ndarray\. Name key "ignored" ignored/)
+  const npz = join(dir, 'a.npz')
+  const zip = fixture<{ name: string; b64: string }>('npy.json').find((f) => f.name === 'npz')!
+  writeFileSync(npz, Buffer.from(zip.b64, 'base64'))
+  assert.match((await run('twice', '--inputs', `x=${npz}[y]`)).out, /twice:\n\[2\. 2\. 2\.\]/)
+  assert.match((await run('twice', '--inputs', `x=${npz}`)).err, /more than one ndarrays.*It has x, y/)
+  assert.match((await run('twice', '--inputs', `x=${npz}[z]`)).err, /does not contain variable with name "z"/)
+  const both = await run('twice', '--inputs', `x=${file}`, '--input_exprs', 'x=[1]')
+  assert.match(both.out, /twice:\n\[2\.\]/)
+  assert.match(both.err, /specified with both --inputs and --input_exprs/)
+  writeFileSync(join(dir, 'x.pickle'), '\x80\x04K\x01.', 'latin1')
+  assert.match(
+    (await run('twice', '--inputs', `x=${join(dir, 'x.pickle')}`)).err,
+    /A pickle is a program and is not run/,
+  )
+})
+
+test('--outdir saves what numpy can load and overwrites only when told', async (t) => {
+  const dir = join(folder(t), 'out')
+  const first = await run('echo', '--input_exprs', "s=['é'];n=[1];b=[True]", '--outdir', dir)
+  assert.equal(first.code, 0, first.err)
+  assert.match(first.out, new RegExp(`^Output n is saved to ${join(dir, 'n.npy')}$`, 'm'))
+  assert.deepEqual(readNpy(readFileSync(join(dir, 'n.npy'))).data, BigInt64Array.of(2n))
+  assert.deepEqual(readNpy(readFileSync(join(dir, 's.npy'))).data, ['\xc3\xa9'])
+  const again = await run('echo', '--input_exprs', "s=['b'];n=[1];b=[True]", '--outdir', dir)
+  assert.deepEqual([again.code, again.out], [2, ''])
+  assert.match(again.err, /Output file \S+ already exists\. Add "--overwrite" to overwrite the existing output files/)
+  assert.equal((await run('echo', '--input_exprs', "s=['b'];n=[1];b=[True]", '--outdir', dir, '--overwrite')).code, 0)
+  assert.deepEqual(readNpy(readFileSync(join(dir, 's.npy'))).data, ['b'])
+})
+
+test('wrong input is answered with what would be right', async () => {
+  const wrong: [string[], number, RegExp][] = [
+    [['twice'], 2, /At least one of --inputs, --input_exprs or --input_examples must be required/],
+    [['twice', '--input_exprs', 'x=[[1.0]]'], 1, /WRONG_SHAPE.*float32 \[\?\].*float32 \[1,1\]/],
+    [['twice', '--input_exprs', "x=['a']"], 1, /WRONG_DTYPE.*float32 \[\?\].*strings/],
+    [['twice', '--input_exprs', 'x'], 2, /<input_key>=<value>/],
+    [['twice', '--input_exprs', 'x=foo(1)'], 2, /--input_exprs x, position 1/],
+    [['twice', '--inputs', 'x=/nothing.npy'], 2, /which is none/],
+    [['echo', '--input_exprs', 'n=1'], 1, /MISSING_INPUT/],
+    [['nothing', '--input_exprs', 'x=1'], 1, /UNKNOWN_SIGNATURE/],
+    [['parse', '--input_examples', 'examples={"f":[1.0]}'], 1, /BAD_EXAMPLE.*a list of dictionaries/],
+    [['parse', '--input_examples', 'examples=[{"f":1.0}]'], 1, /a list of values/],
+    [['parse', '--input_examples', 'examples=[{"f":[]}]'], 1, /at least one value/],
+    [['parse', '--input_examples', 'examples=[{"f":[1,"a"]}]'], 1, /values like the first, an int/],
+    [['parse', '--input_examples', 'examples=[{"f":[1.0, true]}]'], 2, /a literal.*'true'/],
+    [['parse', '--input_examples', 'examples=[{"i":[1]}]'], 1, /BAD_EXAMPLE/],
+    [['parse', '--input_examples', 'examples=np.ones(3)'], 2, /a literal/],
+  ]
+  for (const [[signature = '', ...args], code, message] of wrong) {
+    const got = await run(signature, ...args)
+    assert.match(got.err, message, args.join(' '))
+    assert.deepEqual([got.code, got.out], [code, ''], args.join(' '))
+  }
+})
+
+test('--json gives the outputs as data', async () => {
+  const got = await run('twice', '--json', '--input_exprs', 'x=[1,2]')
+  assert.deepEqual(JSON.parse(got.out).outputs.twice, { dtype: 'float32', shape: [2], data: [2, 4] })
+})
