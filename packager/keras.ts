@@ -44,19 +44,16 @@ export function importKeras(model: KerasModel): ImportedGraph {
         got: `'${i.name}' twice`,
       })
   const aliases = unique(wanted)
-  const names = aliases.map((alias) => {
-    let name = alias
-    for (let i = 1; !b.reserve(name); i++) name = `${alias}_out${i === 1 ? '' : i}`
-    return name
-  })
+  const names = aliases.map((alias) => freeName(alias, b, '_out'))
   const cuts: Cut[] = []
   const c: Context = {
     b,
     env: layerEnv({
       isInput: (v) => b.inputs.some((i) => i.name === v.name),
       cut: (request) => {
-        cuts.push(request)
-        return request.outputs.map((o) => b.input(o.name, o.dtype, o.shape))
+        const outputs = request.outputs.map((o) => ({ ...o, name: freeName(o.name, b) }))
+        cuts.push({ ...request, outputs })
+        return outputs.map((o) => b.input(o.name, o.dtype, o.shape))
       },
     }),
     keras: model.keras,
@@ -109,6 +106,13 @@ export function importKeras(model: KerasModel): ImportedGraph {
     },
     passes,
   }
+}
+
+/** A name that nothing in the graph has yet. */
+function freeName(wanted: string, b: Builder, suffix = '_'): string {
+  let name = wanted
+  for (let i = 1; !b.reserve(name); i++) name = `${wanted}${suffix}${i === 1 ? '' : i}`
+  return name
 }
 
 /** onnxruntime-node carries no bfloat16: clients send and get the same numbers as float32. */

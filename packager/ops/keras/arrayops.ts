@@ -16,7 +16,7 @@ import {
 } from './layer.ts'
 import { axes, dtypeOf, int, ints, list, param, row, same, value } from './opargs.ts'
 import { repeated } from './reshape.ts'
-import { einsum } from './tf.ts'
+import { einsum, tfOp } from './tf.ts'
 
 function isSlice(a: Arg | undefined): a is Slice {
   return typeof a === 'object' && a !== null && !Array.isArray(a) && 'slice' in a
@@ -259,6 +259,10 @@ export const ARRAY_OPERATIONS: LayerTable = {
     const [axis = -1] = axes(n, 2) ?? []
     const indices = b.cast(value(n, argument(n, 'indices', 1), b.int(0), b), 'int64')
     return b.op('GatherElements', [n.x, indices], { axis: axisOf(axis, b.rank(n.x)) })
+  }),
+  Cumprod: row((n, b) => {
+    const [axis = 0] = axes(n) ?? []
+    return tfOp(n, 'Cumprod', [n.x, b.scalar('int32', axis)], { exclusive: false, reverse: false }, b)
   }),
   Roll: row((n, b) => {
     const [axis] = axes(n, 2) ?? []

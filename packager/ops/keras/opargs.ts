@@ -11,7 +11,7 @@ export function param(n: Call, name: string, index: number): Arg | undefined {
 }
 
 export function axes(n: Call, index = 1): number[] | undefined {
-  const given = param(n, 'axis', index)
+  const given = param(n, 'axis', index) ?? param(n, 'axes', index)
   if (given === undefined || given === null) return undefined
   const list = Array.isArray(given) ? given : [given]
   if (list.every((a) => Number.isSafeInteger(a))) return list as number[]

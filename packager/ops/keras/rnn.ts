@@ -177,15 +177,21 @@ function cellsOf(n: Call): KLayer[] {
   return cells
 }
 
-/** Keras 2 put initial states behind the sequence in one list. */
+/**
+ * Keras 2 put initial states behind the sequence in one list. Keras 3 has them as an argument, and then leaves the sequence's own mask
+ * out of account: it fills `mask` in only where the sequence is the only tensor.
+ */
 function inputsOf(n: Call): { x: KTensor; mask: Value | undefined; initial: Value[] } {
   const [x, ...more] = n.all
   if (!x) throw unsupported(n, 'a sequence', 'no tensor')
-  const given = n.kwargs.initial_state ?? (n.args[1] === true || n.args[1] === false ? undefined : n.args[1])
-  const initial = more.length > 0 ? more : tensorsOf(given)
-  const mask = isKTensor(n.kwargs.mask) ? n.kwargs.mask.value : x.mask
-  return { x, mask, initial: initial.map((t) => t.value) }
+  const given = tensorsOf(n.kwargs.initial_state ?? (typeof n.args[1] === 'boolean' ? null : (n.args[1] ?? null)))
+  const initial = (more.length > 0 ? more : given).map((t) => t.value)
+  const own = initial.length > 0 && n.keras >= 3 ? undefined : x.mask
+  return { x, mask: isKTensor(n.kwargs.mask) ? n.kwargs.mask.value : own, initial }
 }
+
+/** The mask that goes on with all outputs: the sequence's, whether it was used or not. */
+const handedOn = (n: Call, x: KTensor): Value | undefined => (isKTensor(n.kwargs.mask) ? n.kwargs.mask.value : x.mask)
 
 function runs(
   n: Call,
@@ -207,7 +213,7 @@ const recurrent = (children: LayerRow['children']): LayerRow => ({
     const { x, mask, initial } = inputsOf(n)
     const all = n.config.bool('return_sequences')
     const out = runs(n, x.value, mask, initial, n.config.bool('zero_output_for_mask'), b)
-    const output: KTensor = all ? { value: out.sequence(), mask } : { value: out.last }
+    const output: KTensor = all ? { value: out.sequence(), mask: handedOn(n, x) } : { value: out.last }
     return n.config.bool('return_state') ? [output, ...out.states] : output
   },
 })
@@ -250,7 +256,7 @@ const bidirectional: LayerRow = {
     const y = all ? sides[0].sequence() : sides[0].last
     const back = all ? reversed(sides[1].sequence(), b) : sides[1].last
     const mode = n.config.get('merge_mode')
-    const own = all ? mask : undefined
+    const own = all ? handedOn(n, x) : undefined
     const states = layer.config.bool('return_state') ? [...sides[0].states, ...sides[1].states] : []
     if (mode === undefined) return [{ value: y, mask: own }, { value: back, mask: own }, ...states]
     const merge = MERGES[String(mode)]

@@ -54,11 +54,9 @@ export function isOperation(json: JsonObject): boolean {
   const { module } = json
   const type = String(json.class_name)
   if (typeof module === 'string') return /\.(ops|activations)(\.|$)/.test(module) && !/\.layers/.test(module)
-  if (!OPERATION_ROWS[type]) return false
-  if (!LAYERS[type]) return true
-  // files without modules: a merge layer takes one list, the operation of the same name its operands one by one
-  const [node] = Array.isArray(json.inbound_nodes) ? json.inbound_nodes : []
-  return isObject(node) && Array.isArray(node.args) && !Array.isArray(node.args[0])
+  // files without modules: layers say whether they are trainable, operations have no such thing
+  const config = isObject(json.config) ? json.config : {}
+  return OPERATION_ROWS[type] !== undefined && !('trainable' in config)
 }
 
 const POLICIES: Readonly<Record<string, DType>> = { mixed_float16: 'float16', mixed_bfloat16: 'bfloat16' }
