@@ -1,5 +1,6 @@
 import { DTYPE_NAMES, type Dt, isBig, isFloat, isInteger, type NdArray } from './ndarray.ts'
-import { type Args, type Budget, type Call, describeValue, toArray, type Value, ValueProblem } from './value.ts'
+import { ValueProblem } from './problem.ts'
+import { type Args, type Budget, type Call, describeValue, toArray, type Value } from './value.ts'
 
 /**
  * A row of a table of functions. `params` are the names in their order, `?` marks those that may be left out, `*` the one that takes

@@ -16,7 +16,8 @@ import {
   set,
   store,
 } from './ndarray.ts'
-import { array, type Budget, describeValue, toArray, type Value, ValueProblem } from './value.ts'
+import { ValueProblem } from './problem.ts'
+import { array, type Budget, describeValue, toArray, type Value } from './value.ts'
 
 interface Operator {
   readonly float: (a: number, b: number) => number

@@ -3,10 +3,10 @@ import { binary, unary } from './arithmetic.ts'
 import type { NdArray } from './ndarray.ts'
 import { NUMPY } from './numpy.ts'
 import { type Node, parse } from './parse.ts'
-import { type Place, wrong } from './problem.ts'
+import { type Place, ValueProblem, wrong } from './problem.ts'
 import { astype, repeat, reshape, squeeze, transpose } from './shapes.ts'
 import { subscript } from './subscript.ts'
-import { type Args, array, Budget, describeValue, type Value, ValueProblem } from './value.ts'
+import { type Args, array, Budget, describeValue, type Value } from './value.ts'
 
 /** The names that an expression may begin with. */
 const NAMES: Readonly<Record<string, Value>> = {

@@ -7,8 +7,8 @@ import { evaluate } from './evaluate.ts'
 import { serializedExamples } from './example.ts'
 import { fromTensor } from './feed.ts'
 import type { NdArray } from './ndarray.ts'
-import { wrong } from './problem.ts'
-import { Budget, toArray, ValueProblem } from './value.ts'
+import { ValueProblem, wrong } from './problem.ts'
+import { Budget, toArray } from './value.ts'
 
 export interface InputOptions {
   readonly inputs?: string

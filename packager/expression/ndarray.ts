@@ -1,5 +1,6 @@
 import { fromHalf, toHalf } from '../../src/half.ts'
 import { sizeOf } from '../../src/tensor.ts'
+import { ValueProblem } from './problem.ts'
 
 /** numpy's dtypes that expressions can make; strings of bytes have one character a byte. */
 export const DTYPES = {
@@ -83,11 +84,12 @@ export function filled(dtype: Dt, shape: readonly number[], value: (i: number) =
   return { dtype, shape, data }
 }
 
-/** A number as a value of the dtype; integers wrap around as in C. */
+/** A number as a value of the dtype; integers wrap around as in C. @throws {ValueProblem} for an integer from NaN or an infinity */
 export function store(dtype: Dt, x: number | bigint): number | bigint {
   const { kind, bits } = DTYPES[dtype]
   if (kind === 'f') return rounded(dtype, Number(x))
   if (kind === 'b') return x ? 1 : 0
+  if (typeof x === 'number' && !Number.isFinite(x)) throw new ValueProblem(`numbers that fit ${dtype}`, `${x}`)
   const whole = typeof x === 'bigint' ? x : BigInt(Math.trunc(x))
   const wrapped = kind === 'i' ? BigInt.asIntN(bits, whole) : BigInt.asUintN(bits, whole)
   return bits === 64 ? wrapped : Number(wrapped)

@@ -1,9 +1,10 @@
 import { sizeOf } from '../../src/tensor.ts'
 import { dtypeArg, fn, integer, integers, numbers, real, shapeArg } from './args.ts'
 import { DTYPE_NAMES, type Dt, filled, isFloat, isInteger, type NdArray, promote, rounded, store } from './ndarray.ts'
+import { ValueProblem } from './problem.ts'
 import { RANDOM } from './random.ts'
 import { astype, concatenate, expandDims, repeat, reshape, squeeze, stack, tile, transpose } from './shapes.ts'
-import { type Args, array, type Budget, describeValue, toArray, type Value, ValueProblem } from './value.ts'
+import { type Args, array, type Budget, describeValue, toArray, type Value } from './value.ts'
 
 /** `np`: what saved_model_cli's users write, not all of numpy. Every row is a name, its parameters and what it makes. */
 const FUNCTIONS = {

@@ -16,6 +16,17 @@ export function wrong(place: Place, at: number, expected: string, got: string, f
   })
 }
 
+/** Something is wrong with a value; the evaluator adds the place. */
+export class ValueProblem extends Error {
+  readonly expected: string
+  readonly got: string
+  constructor(expected: string, got: string) {
+    super(`expected ${expected}, got ${got}`)
+    this.expected = expected
+    this.got = got
+  }
+}
+
 /** Escapes of one character in Python's strings. */
 export const ESCAPES: Readonly<Record<string, string>> = {
   '\n': '',

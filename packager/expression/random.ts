@@ -1,7 +1,8 @@
 import { sizeOf } from '../../src/tensor.ts'
 import { dtypeArg, fn, integer, numbers, shapeArg } from './args.ts'
 import { broadcast, filled, inRange, isInteger, type NdArray, reader, store } from './ndarray.ts'
-import { type Args, array, type Budget, type Value, ValueProblem } from './value.ts'
+import { ValueProblem } from './problem.ts'
+import { type Args, array, type Budget, type Value } from './value.ts'
 
 const uniform = (): number => Math.random()
 

@@ -1,7 +1,8 @@
 import { sizeOf } from '../../src/tensor.ts'
 import { axisArg, integer, integers } from './args.ts'
 import { type Dt, filled, gather, isFloat, isText, type NdArray, promote, store } from './ndarray.ts'
-import { type Args, type Budget, toArray, type Value, ValueProblem } from './value.ts'
+import { ValueProblem } from './problem.ts'
+import { type Args, type Budget, toArray, type Value } from './value.ts'
 
 /** Functions and methods that move elements and change none. Rows are called with the array first. */
 

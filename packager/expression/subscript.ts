@@ -2,7 +2,8 @@ import { sizeOf } from '../../src/tensor.ts'
 import { integer } from './args.ts'
 import { gather, type NdArray } from './ndarray.ts'
 import type { Node } from './parse.ts'
-import { array, type Budget, describeValue, type Value, ValueProblem } from './value.ts'
+import { ValueProblem } from './problem.ts'
+import { array, type Budget, describeValue, type Value } from './value.ts'
 
 /** Integers, slices, `...` and None, on arrays and on lists. @throws {ValueProblem} */
 export function subscript(of: Value, items: readonly Node[], walk: (n: Node) => Value, budget: Budget): Value {

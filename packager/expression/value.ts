@@ -1,5 +1,6 @@
 import { sizeOf } from '../../src/tensor.ts'
 import { allocate, type Dt, inRange, isText, type NdArray, promote, set, store } from './ndarray.ts'
+import { ValueProblem } from './problem.ts'
 
 /** What an expression can be. Numbers of Python are apart from arrays: they take the dtype of the array that they meet. */
 export type Value =
@@ -18,17 +19,6 @@ export type Value =
 export type Call = (a: Args, b: Budget) => Value
 /** Arguments by name; what was not given is not there. */
 export type Args = Readonly<Record<string, Value | undefined>>
-
-/** Something is wrong with a value; the evaluator adds the place. */
-export class ValueProblem extends Error {
-  readonly expected: string
-  readonly got: string
-  constructor(expected: string, got: string) {
-    super(`expected ${expected}, got ${got}`)
-    this.expected = expected
-    this.got = got
-  }
-}
 
 /** Elements that one expression may make, in one array and in all: the answer to `np.ones(10**12)`. */
 const MAX_ELEMENTS = 2 ** 24
