@@ -53,6 +53,8 @@ export const ERRORS = {
   BATCH_OVERLAP: { fault: 'author', status: 500, text: 'Input and output of a batch overlap' },
   CRASHED: { fault: 'platform', status: 500, text: 'The process died each time on this record' },
   STORE_FAILED: { fault: 'platform', status: 503, retryable: true, text: 'The object store did not answer' },
+  LEASE_LOST: { fault: 'platform', status: 503, retryable: true, text: 'Another process has taken over' },
+  UPLOAD_GONE: { fault: 'platform', status: 503, retryable: true, text: 'Parts of an upload are gone' },
   STORE_REFUSED: { fault: 'author', status: 500, text: 'The object store refused' },
   // importing
   BAD_MODEL_FILE: { fault: 'author', status: 500, text: 'A model file is damaged or not what it should be' },

@@ -1,5 +1,5 @@
 import { now } from '../clock.ts'
-import { AppError, isAppError } from '../errors.ts'
+import { AppError } from '../errors.ts'
 import { overrides } from '../hooks.ts'
 import { toAppError } from '../log.ts'
 import type { Model } from '../models.ts'
@@ -13,12 +13,18 @@ import { bytesIn, isStackable, rowsOf, stack, stackKey, unstack } from './stack.
 import { createTuner } from './tuner.ts'
 import type { BatchRecord, ReadContext, RecordInput, Result } from './types.ts'
 
-/** A record on its way: exactly one of `ready` and `error` once it is prepared, `result` at the end. */
+/** What a record is named with. */
+interface Failure {
+  readonly code: string
+  readonly reason: string
+}
+
+/** A record that is prepared: it has either of `ready` and `failure`. */
 export interface Entry {
   readonly record: BatchRecord
-  readonly ready?: Feeds
   readonly kind: RecordInput['kind']
-  readonly error?: AppError
+  readonly ready?: Feeds
+  readonly failure?: Failure
 }
 
 export interface Answerer {
@@ -48,10 +54,10 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
       const input = record.input.kind === 'object' ? await loadListed(record.input.ref, context) : record.input
       kind = input.kind
       if (input.kind === 'object') throw new AppError('BAD_INPUT', { expected: 'a file', got: 'a list' })
-      if (input.kind === 'bad') return { record, kind, error: named(input.code, input.reason) }
+      if (input.kind === 'bad') return { record, kind, failure: input }
       return { record, kind, ready: await makeReady(model, input, limits) }
     } catch (e) {
-      return { record, kind, error: ofRecord(e) }
+      return { record, kind, failure: ofRecord(e) }
     }
   }
 
@@ -73,8 +79,8 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
       stackable = false
     } catch (e) {
       ms.infer += now() - begin
-      const error = ofRecord(e)
-      if (entries.length === 1) return [{ entry: entries[0]!, error }]
+      const failure = ofRecord(e)
+      if (entries.length === 1) return [{ entry: entries[0]!, failure }]
     }
     // whoever is to blame is found by halving
     const half = entries.length >> 1
@@ -84,15 +90,14 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
   async function finished(d: Done, limits: Limits): Promise<Result> {
     const { record, kind } = d.entry
     const about = { record: record.record, id: record.id ?? String(record.record), source: record.source }
-    if (d.error) return { ok: false, ...about, code: d.error.code, reason: reasonOf(d.error) }
+    if (d.failure) return { ok: false, ...about, code: d.failure.code, reason: d.failure.reason }
     try {
       const tensors = tensorsOf(d.outputs)
       const request = kind === 'data' || kind === 'file'
       const body = bare && !request && !own ? withoutBatch(tensors) : await finish(model, d.outputs, limits)
       return { ok: true, ...about, body, tensors }
     } catch (e) {
-      const error = ofRecord(e)
-      return { ok: false, ...about, code: error.code, reason: reasonOf(error) }
+      return { ok: false, ...about, ...ofRecord(e) }
     }
   }
 
@@ -102,36 +107,33 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
       const begin = now()
       const entries = await Promise.all(chunk.map((r) => one(r, context, limits)))
       ms.prepare += now() - begin
-      const dead = entries.find((e) => e.error && FATAL.has(e.error.code))
-      if (dead) throw dead.error
       return entries
     },
     async answer(entries, limits) {
-      const done: Done[] = []
+      const done = new Map<Entry, Done>()
       let group: Entry[] = []
       let key: string | undefined
       let bytes = 0
       const flush = async () => {
-        if (group.length > 0) done.push(...(await run(group, limits)))
+        if (group.length > 0) for (const d of await run(group, limits)) done.set(d.entry, d)
         group = []
         bytes = 0
       }
       for (const entry of entries) {
-        if (entry.error) {
-          await flush()
-          done.push({ entry, error: entry.error })
+        if (entry.failure) {
+          done.set(entry, { entry, failure: entry.failure })
           continue
         }
-        const own = stackable ? stackKey(entry.ready as Tensors) : undefined
-        if (own === undefined || own !== key) await flush()
+        const next = stackable ? stackKey(entry.ready as Tensors) : undefined
+        if (next === undefined || next !== key) await flush()
         group.push(entry)
-        key = own
-        if (own !== undefined) bytes += bytesIn(entry.ready as Tensors)
-        if (own === undefined || group.length >= tuner.rows || bytes >= STACK_BYTES) await flush()
+        key = next
+        if (next !== undefined) bytes += bytesIn(entry.ready as Tensors)
+        if (next === undefined || group.length >= tuner.rows || bytes >= STACK_BYTES) await flush()
       }
       await flush()
       const begin = now()
-      const results = await Promise.all(done.map((d) => finished(d, limits)))
+      const results = await Promise.all(entries.map((e) => finished(done.get(e)!, limits)))
       ms.finish += now() - begin
       return results
     },
@@ -139,25 +141,15 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
 }
 
 type Done = { readonly entry: Entry } & (
-  | { readonly outputs: Outputs; readonly error?: undefined }
-  | { readonly error: AppError }
+  | { readonly outputs: Outputs; readonly failure?: undefined }
+  | { readonly failure: Failure }
 )
 
-/** The error a record is named with; what is not its fault is thrown on. */
-function ofRecord(e: unknown): AppError {
+/** What a record is named with; what is not its fault is thrown on. */
+function ofRecord(e: unknown): Failure {
   const error = toAppError(e)
   if (FATAL.has(error.code)) throw error
-  return error
-}
-
-/** Codes of formats are of our table; the reason is theirs. */
-function named(code: string, reason: string): AppError {
-  const error = new AppError('BAD_INPUT', { got: reason })
-  return Object.assign(error, { code, message: reason })
-}
-
-function reasonOf(error: AppError): string {
-  return isAppError(error) ? error.message : 'Internal error.'
+  return { code: error.code, reason: error.message }
 }
 
 /** A record that was given without the batch dimension is answered without it. */

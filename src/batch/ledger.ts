@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AppError } from '../errors.ts'
+import { AppError, isAppError } from '../errors.ts'
 import { readWhole } from './reliable.ts'
 import { EMPTY, type SinkState } from './sink.ts'
 import type { Counts, ObjectRef, ObjectStore, Position } from './types.ts'
@@ -41,7 +41,7 @@ const LEASE = 60_000
 
 export interface Claim {
   readonly state: Checkpoint
-  /** Writes the state and keeps the lease. @throws {AppError} STORE_REFUSED where another process has taken over */
+  /** Writes the state and keeps the lease. @throws {AppError} LEASE_LOST where another process has taken over */
   save(state: Checkpoint): Promise<void>
   /** Writes the state for whoever comes next. */
   leave(state: Checkpoint): Promise<void>
@@ -93,7 +93,12 @@ function held(store: ObjectStore, ref: ObjectRef, state: Checkpoint, first: stri
 }
 
 function lost(ref: ObjectRef): AppError {
-  return new AppError('STORE_REFUSED', { where: ref.key, expected: 'the checkpoint as we wrote it', got: 'another' })
+  return new AppError('LEASE_LOST', { where: ref.key, expected: 'the checkpoint as we wrote it', got: 'another' })
+}
+
+/** Another process has taken the run over. */
+export function isLost(e: unknown): boolean {
+  return isAppError(e) && e.code === 'LEASE_LOST'
 }
 
 /** A write whose answer was lost and is repeated meets its own content: that is success, and the owner in it says so. */
@@ -118,7 +123,8 @@ async function load(store: ObjectStore, ref: ObjectRef): Promise<{ state: Checkp
   }
 }
 
-function fresh(run: string): Checkpoint {
+/** A run from its beginning. */
+export function fresh(run: string): Checkpoint {
   return {
     format: 1,
     run,

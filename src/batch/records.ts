@@ -56,17 +56,18 @@ async function* recordsInside(ref: ObjectRef, context: ReadContext): AsyncGenera
 
 /** A key whose type nobody knows is a single file too: it is refused when its turn comes. */
 function isSingle(ref: ObjectRef): boolean {
-  try {
-    return formatOf(ref.key).single === true
-  } catch (e) {
-    if (isAppError(e)) return true
-    throw e
-  }
+  const row = formatOf(ref.key)
+  return row === undefined || row.single === true
 }
 
 async function openListed(ref: ObjectRef, context: ReadContext) {
   const row = formatOf(ref.key)
-  if (row.lists) throw new AppError('BAD_INPUT', { where: ref.key, expected: 'a file', got: 'another list' })
+  if (!row || row.lists)
+    throw new AppError('BAD_INPUT', {
+      where: ref.key,
+      expected: 'a file of a known type',
+      got: row ? 'a list' : 'another',
+    })
   const info = await context.store.stat(ref)
   if (!info) throw new AppError('NOT_FOUND', { where: ref.key, expected: 'an object', got: 'none' })
   const bytes = (start?: number, end?: number) => context.store.read(ref, { start, end, ifMatch: info.etag })
@@ -88,7 +89,7 @@ export interface ChunkLimits {
   wanted?(record: number): boolean
 }
 
-/** Consecutive records, few enough to be held. */
+/** Consecutive records, few enough to be held. A source that fails does so after the records before are out. */
 export async function* chunksOf(
   records: AsyncIterable<BatchRecord>,
   { count, bytes, wanted }: ChunkLimits,
@@ -96,21 +97,34 @@ export async function* chunksOf(
   let chunk: BatchRecord[] = []
   let size = 0
   let room = 0
-  for await (const r of records) {
-    if (wanted && !wanted(r.record)) continue
-    if (chunk.length > 0 && size + r.bytes > bytes) {
+  let failed: { readonly error: unknown } | undefined
+  const source = records[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const next = await source.next().catch((error: unknown) => {
+        failed = { error }
+        return undefined
+      })
+      if (!next || next.done) break
+      const r = next.value
+      if (wanted && !wanted(r.record)) continue
+      if (chunk.length > 0 && size + r.bytes > bytes) {
+        yield chunk
+        chunk = []
+      }
+      if (chunk.length === 0) {
+        size = 0
+        room = count(r.record)
+      }
+      chunk.push(r)
+      size += r.bytes
+      if (chunk.length < room) continue
       yield chunk
       chunk = []
     }
-    if (chunk.length === 0) {
-      size = 0
-      room = count(r.record)
-    }
-    chunk.push(r)
-    size += r.bytes
-    if (chunk.length < room) continue
-    yield chunk
-    chunk = []
+    if (chunk.length > 0) yield chunk
+  } finally {
+    await source.return?.()
   }
-  if (chunk.length > 0) yield chunk
+  if (failed) throw failed.error
 }

@@ -117,6 +117,11 @@ export async function publish(
   return upload.complete(parts, { only: options.only })
 }
 
+/** What was uploaded and will not be completed. */
+export async function discard(store: ObjectStore, ref: ObjectRef, { id }: SinkState): Promise<void> {
+  if (id !== undefined) await store.upload(ref, { id }).abort()
+}
+
 export function isEmpty(state: SinkState): boolean {
   return state.parts.length === 0 && state.tail === ''
 }

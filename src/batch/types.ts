@@ -141,6 +141,8 @@ export interface ReadContext {
   readonly fields?: Readonly<Record<string, FieldSpec>>
   /** the model has its own `_preprocess`: text rows become `data` for it; otherwise `instance` */
   readonly preprocess: boolean
+  /** `source` of records will be asked for; otherwise it need not be made */
+  readonly source: boolean
   readonly options: InputOptions
 }
 

@@ -5,8 +5,8 @@ import { jsonl } from './jsonl.ts'
 /** Every file type that yields records. */
 export const RECORD_FORMATS: readonly RecordFormat[] = [jsonl]
 
-/** The row of a key by its suffix; of several that fit, the longest suffix. */
-export function formatOf(key: string, named?: string): RecordFormat {
+/** The row of a key by its suffix, of several that fit the longest; undefined where none fits. */
+export function formatOf(key: string, named?: string): RecordFormat | undefined {
   if (named !== undefined) {
     const row = RECORD_FORMATS.find((f) => f.name === named)
     if (row) return row
@@ -17,10 +17,5 @@ export function formatOf(key: string, named?: string): RecordFormat {
   for (const row of RECORD_FORMATS)
     for (const suffix of row.suffixes)
       if (name.endsWith(suffix) && suffix.length > (best?.length ?? 0)) best = { row, length: suffix.length }
-  if (best) return best.row
-  throw new AppError('BAD_INPUT', {
-    where: key,
-    expected: `a name ending with ${RECORD_FORMATS.flatMap((f) => f.suffixes).join(', ')}`,
-    got: 'another',
-  })
+  return best?.row
 }

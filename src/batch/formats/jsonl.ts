@@ -24,7 +24,7 @@ async function* readJsonLines(context: ReadContext): AsyncGenerator<BatchRecord>
       ...(tooLong ? { input: longLine } : readLine(bytes, context)),
       bytes: bytes.length,
       next: { record: ++record, offset: next },
-      source: bytes.toString(),
+      ...(context.source && { source: bytes.toString() }),
     }
   }
 }

@@ -1,0 +1,105 @@
+import { AppError, isAppError } from '../errors.ts'
+import type { Checkpoint } from './ledger.ts'
+import { readWhole } from './reliable.ts'
+import type { Run } from './run.ts'
+import { isEmpty, publish } from './sink.ts'
+import type { Done, ObjectRef, WriteOptions } from './types.ts'
+
+/** Makes everything visible, `.done.json` last. May be done again from any point. undefined: a newer input owns the result's name. */
+export async function publishRun(run: Run, state: Checkpoint): Promise<Done | undefined> {
+  const { job, outputs, names } = run
+  const named = outputs.result.key.includes(names.run)
+  if (named) await once(run, outputs.result, state.result)
+  else if (!(await newest(run, state))) return undefined
+  if (!isEmpty(state.errors)) await once(run, outputs.errors, state.errors)
+  const done = doneOf(run, state)
+  const bytes = Buffer.from(`${JSON.stringify(done, null, 2)}\n`)
+  await job.store.put(outputs.done, bytes, { only: 'absent', contentType: 'application/json' })
+  return done
+}
+
+/** A name that only this run writes: what is there is what an earlier attempt of this very publishing left. */
+async function once({ job, resultFormat }: Run, ref: ObjectRef, state: Checkpoint['result']): Promise<void> {
+  if (await job.store.stat(ref)) return
+  const { contentType } = resultFormat
+  const options: WriteOptions = { only: 'absent', contentType }
+  await publish(job.store, ref, state, options).catch((e: unknown) => gone(e, ref))
+}
+
+/** Parts that vanished with the store's housekeeping; the run begins again. */
+function gone(e: unknown, ref: ObjectRef): never {
+  if (!isAppError(e) || e.code !== 'NOT_FOUND') throw e
+  throw new AppError('UPLOAD_GONE', {
+    where: ref.key,
+    expected: 'the parts that were uploaded',
+    got: 'none',
+    cause: e,
+  })
+}
+
+/** What a name without a digest holds at the moment. */
+interface Current {
+  readonly run: string
+  readonly sequencer?: string
+  readonly modified: number
+}
+
+/**
+ * Names that other tools prescribe are shared by all versions of an input, so an object beside the result says whose it is.
+ * The result is replaced only as it was seen before that was read: whoever is late is refused, and looks again.
+ */
+async function newest(run: Run, state: Checkpoint): Promise<boolean> {
+  const { job, outputs, names, item, info, resultFormat } = run
+  const { store } = job
+  const ref = { bucket: outputs.result.bucket, key: `${names.prefix}${names.key}.current.json` }
+  const mine: Current = { run: names.run, sequencer: item.sequencer, modified: info.modified }
+  for (;;) {
+    const before = await store.stat(outputs.result)
+    const owner = await store.stat(ref)
+    const current = owner && (JSON.parse((await readWhole(store, ref)).toString()) as Current)
+    if (current && current.run !== mine.run && isNewer(current, mine)) return false
+    if (current?.run !== mine.run) {
+      const only = owner ? { etag: owner.etag } : 'absent'
+      const bytes = Buffer.from(JSON.stringify(mine))
+      if (!(await store.put(ref, bytes, { only, contentType: 'application/json' })).written) continue
+    }
+    const only = before ? { etag: before.etag } : 'absent'
+    try {
+      const { contentType } = resultFormat
+      if ((await publish(store, outputs.result, state.result, { only, contentType })).written) return true
+    } catch (e) {
+      // an earlier attempt got as far as this
+      if (isAppError(e) && e.code === 'NOT_FOUND' && before && current?.run === mine.run) return true
+      return gone(e, outputs.result)
+    }
+  }
+}
+
+function isNewer(a: Current, b: Current): boolean {
+  if (a.sequencer !== undefined && b.sequencer !== undefined) return compareSequencers(a.sequencer, b.sequencer) > 0
+  return a.modified > b.modified
+}
+
+/** S3's sequencers are hexadecimal of differing length, to be compared as if the shorter had zeros on its right. */
+export function compareSequencers(a: string, b: string): number {
+  const width = Math.max(a.length, b.length)
+  const [x, y] = [a, b].map((s) => s.toUpperCase().padEnd(width, '0')) as [string, string]
+  return x < y ? -1 : x > y ? 1 : 0
+}
+
+function doneOf({ job, item, info, format, names, outputs, modelDigest }: Run, state: Checkpoint): Done {
+  const { manifest } = job.model
+  return {
+    status: state.error ? 'FAILED' : 'DONE',
+    input: { bucket: item.bucket, key: item.key, version: item.versionId ?? info.etag, size: info.size },
+    output: { ...outputs.result, ...(!isEmpty(state.errors) && { errors: outputs.errors.key }) },
+    run: names.run,
+    model: { name: manifest.model, version: manifest.version, digest: modelDigest },
+    code: job.code,
+    format: format.name,
+    counts: state.counts,
+    ms: state.ms,
+    ...(item.sequencer !== undefined && { sequencer: item.sequencer }),
+    ...(state.error && { error: state.error }),
+  }
+}

@@ -1,0 +1,201 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { isAppError } from '../errors.ts'
+import type { Model } from '../models.ts'
+import { compute } from './compute.ts'
+import { formatOf } from './formats/index.ts'
+import { afterTrouble, type Checkpoint, type Claim, claim, fresh, isLost } from './ledger.ts'
+import { outputsOf, type Place, refuseOverlap, runDigest, whyNot } from './names.ts'
+import { publishRun } from './publish.ts'
+import { readWhole } from './reliable.ts'
+import { RESULT_FORMATS, type ResultName } from './results/index.ts'
+import { discard } from './sink.ts'
+import type {
+  Counts,
+  Done,
+  InputOptions,
+  Names,
+  ObjectInfo,
+  ObjectRef,
+  ObjectStore,
+  OutputOptions,
+  RecordFormat,
+  ResultFormat,
+} from './types.ts'
+
+/** What all objects of a job have in common. */
+export interface Job {
+  /** one that repeats what fails in passing: see reliable.ts */
+  readonly store: ObjectStore
+  readonly model: Model
+  /** digest of the running code */
+  readonly code: string
+  /** where inputs lie; keys of results are those of inputs below it */
+  readonly input?: Place
+  readonly output: Place
+  readonly result: ResultName
+  readonly inputOptions: InputOptions
+  readonly outputOptions: OutputOptions
+  /** name of the record format, where suffixes do not tell */
+  readonly format?: string
+  /** most rows of one run of the graph; 1 switches stacking off */
+  readonly maxRows: number
+}
+
+/** An object to answer. */
+export interface Item extends ObjectRef {
+  readonly size?: number
+  /** of the content that the event speaks of */
+  readonly etag?: string
+  readonly sequencer?: string
+  /** answer again only what an earlier run of the same input named: the key of its `.err.jsonl` */
+  readonly onlyErrors?: string
+}
+
+export interface Control {
+  /** milliseconds since the epoch by which the run must have left a checkpoint */
+  readonly deadline?: number
+  readonly signal?: AbortSignal
+  /** whoever worked on it before is known to be gone */
+  readonly takeOver?: boolean
+  readonly leaseMs?: number
+  progress?(counts: Counts): void
+}
+
+export type Outcome =
+  | { readonly status: 'DONE' | 'FAILED'; readonly done: Done; readonly fresh: boolean }
+  | { readonly status: 'SKIPPED'; readonly reason: string }
+  /** there is a checkpoint; call again */
+  | { readonly status: 'PAUSED'; readonly counts: Counts }
+  /** another process works on it */
+  | { readonly status: 'BUSY' }
+
+/** All that a step of a run needs to know. */
+export interface Run {
+  readonly job: Job
+  readonly item: Item
+  readonly info: ObjectInfo
+  readonly format: RecordFormat
+  readonly resultFormat: ResultFormat
+  readonly names: Names
+  readonly outputs: ReturnType<typeof outputsOf>
+  readonly modelDigest: string
+}
+
+/** Less time than this is left for whoever comes next. */
+const MIN_MS = 5_000
+
+/**
+ * Answers the records of one object. Whatever happens (doubles, a crash at any point, another process at the same object), after
+ * the call that returns DONE each record is in the result or in the errors, once; called again it changes nothing.
+ */
+export async function runObject(job: Job, item: Item, control: Control = {}): Promise<Outcome> {
+  const never = whyNot(item.key, item.size)
+  if (never !== undefined) return { status: 'SKIPPED', reason: never }
+  refuseOverlap(job.input ?? { bucket: item.bucket, prefix: item.key }, job.output)
+  if (control.deadline !== undefined && control.deadline - Date.now() < MIN_MS)
+    return { status: 'PAUSED', counts: { records: 0, answered: 0, failed: 0 } }
+  const found = await inputOf(job, item)
+  if (typeof found === 'string') return { status: 'SKIPPED', reason: found }
+  const run = planRun(job, item, found)
+  if (typeof run === 'string') return { status: 'SKIPPED', reason: run }
+
+  const before = await readDone(job.store, run.outputs.done)
+  if (before) return { status: before.status, done: before, fresh: false }
+  const held = await claim(job.store, run.outputs.state, run.names.run, control)
+  if (!held) return { status: 'BUSY' }
+  return work(run, held, control)
+}
+
+/** @throws {AppError} what another attempt may mend; its checkpoint is left */
+async function work(run: Run, held: Claim, control: Control): Promise<Outcome> {
+  let state = held.state
+  const note = (next: Checkpoint) => {
+    state = next
+  }
+  try {
+    if (state.phase === 'run') {
+      const ended = await compute(run, held, control, note)
+      if (ended === 'paused') {
+        const moved = state.at.record > held.state.at.record
+        await held.leave(moved || control.signal?.aborted ? state : afterTrouble(state))
+        return { status: 'PAUSED', counts: state.counts }
+      }
+    }
+    const done = await publishRun(run, state)
+    await held.close()
+    if (!done) return { status: 'SKIPPED', reason: 'a newer version of the object has been answered' }
+    return { status: done.status, done, fresh: true }
+  } catch (e) {
+    if (isLost(e)) return { status: 'BUSY' }
+    if (isAppError(e) && e.code === 'INPUT_CHANGED') {
+      await discardAll(run, state)
+      await held.close()
+      return { status: 'SKIPPED', reason: CHANGED }
+    }
+    const vanished = isAppError(e) && e.code === 'UPLOAD_GONE'
+    if (vanished) await discardAll(run, state)
+    // A failed attempt is no crash, so the lease goes and the checkpoint stays. Where even that fails, the first error tells more.
+    await held.leave(vanished ? fresh(run.names.run) : state).catch(() => undefined)
+    throw e
+  }
+}
+
+async function discardAll({ job, outputs }: Run, state: Checkpoint): Promise<void> {
+  await discard(job.store, outputs.result, state.result)
+  await discard(job.store, outputs.errors, state.errors)
+}
+
+const CHANGED = 'the object has changed since; its own event answers it'
+
+async function inputOf(job: Job, item: Item): Promise<ObjectInfo | string> {
+  const info = await job.store.stat(item)
+  if (!info) return 'the object is gone'
+  const changed = item.versionId === undefined && item.etag !== undefined && item.etag !== info.etag
+  if (changed) return CHANGED
+  return whyNot(info.key, info.size) ?? info
+}
+
+/** A text says why there is nothing to run. */
+function planRun(job: Job, item: Item, info: ObjectInfo): Run | string {
+  const row = formatOf(item.key, job.format)
+  if (!row) return 'no file type has this suffix'
+  const { input, output } = job
+  const inside = input && item.bucket === input.bucket && item.key.startsWith(input.prefix)
+  const key = inside ? item.key.slice(input.prefix.length) : item.key
+  const version = item.versionId ?? info.etag
+  const modelDigest = digestOf(job.model)
+  const { result, inputOptions, outputOptions, format } = job
+  const { onlyErrors } = item
+  const run = runDigest({ key, version, modelDigest, result, inputOptions, outputOptions, format, onlyErrors })
+  const names = { prefix: output.prefix, key, run }
+  const resultFormat: ResultFormat = RESULT_FORMATS[result]
+  return {
+    job,
+    item,
+    info,
+    format: row,
+    resultFormat,
+    names,
+    outputs: outputsOf(output.bucket, names, resultFormat),
+    modelDigest,
+  }
+}
+
+export async function readDone(store: ObjectStore, ref: ObjectRef): Promise<Done | undefined> {
+  if (!(await store.stat(ref))) return undefined
+  return JSON.parse((await readWhole(store, ref)).toString()) as Done
+}
+
+const digests = new WeakMap<Model, string>()
+
+/** Of the manifest, which has the digests of all files of the model, and of its hooks. */
+export function digestOf(model: Model): string {
+  const known = digests.get(model)
+  if (known !== undefined) return known
+  const hash = createHash('sha256').update(JSON.stringify(model.manifest))
+  if (model.hooks !== undefined) hash.update(readFileSync(model.hooks))
+  const digest = hash.digest('hex').slice(0, 16)
+  digests.set(model, digest)
+  return digest
+}
