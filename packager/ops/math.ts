@@ -1,6 +1,6 @@
 import type { DType } from '../../src/tensor.ts'
 import type { Builder } from '../onnx/builder.ts'
-import type { Value } from '../onnx/value.ts'
+import { constNumbers, type Value } from '../onnx/value.ts'
 import { complexAware } from './complexmath.ts'
 import { type OpRow, type OpTable, op, unsupported } from './op.ts'
 import { acos, asin, atan, atan2, erf, expm1, log1p } from './special.ts'
@@ -57,9 +57,21 @@ const atanh: Unary = (x, b) => {
   return half(log1p(ratio, b), b)
 }
 
+/**
+ * The least integer divided by -1 has no result, and the processor's answer to it ends the process. By -1 is by 1 of the negative,
+ * which wraps. Constants and sizes of shapes need no such care.
+ */
+function division(type: 'Div' | 'Mod', x: Value, y: Value, b: Builder, attrs: Record<string, number> = {}): Value {
+  const risky = (y.dtype === 'int32' || y.dtype === 'int64') && !y.part && !constNumbers(y)?.every((v) => v !== -1)
+  if (!risky) return b.op(type, [x, y], attrs)
+  const minus = b.op('Equal', [y, b.scalar(y.dtype, -1)])
+  const divisor = b.op('Where', [minus, b.scalar(y.dtype, 1), y])
+  return b.op(type, [b.op('Where', [minus, b.op('Neg', [x]), x]), divisor], attrs)
+}
+
 /** tensorflow/core/kernels/cwise_ops.h, google_floor_div: rounds towards minus infinity. */
 const floorDiv: Binary = (x, y, b) => {
-  const quotient = b.op('Div', [x, y])
+  const quotient = division('Div', x, y, b)
   if (isFloat(x)) return b.op('Floor', [quotient])
   if (UNSIGNED.has(x.dtype)) return quotient
   const rest = b.op('Sub', [x, b.op('Mul', [quotient, y])])
@@ -70,7 +82,7 @@ const floorDiv: Binary = (x, y, b) => {
 
 /** The remainder has the sign of the divisor (google_floor_fmod). ONNX knows that form for integers alone. */
 const floorMod: Binary = (x, y, b) => {
-  if (!isFloat(x)) return b.op('Mod', [x, y])
+  if (!isFloat(x)) return division('Mod', x, y, b)
   const rest = b.op('Mod', [x, y], { fmod: 1 })
   const negative = (v: Value) => b.op('Less', [v, zero(v, b)])
   const other = b.op('And', [b.op('Not', [isZero(rest, b)]), b.op('Xor', [negative(rest), negative(y)])])
@@ -78,7 +90,7 @@ const floorMod: Binary = (x, y, b) => {
 }
 
 const truncateDiv: Binary = (x, y, b) => {
-  const q = b.op('Div', [x, y])
+  const q = division('Div', x, y, b)
   return isFloat(x) ? b.op('Mul', [b.op('Sign', [q]), b.op('Floor', [b.op('Abs', [q])])]) : q
 }
 
@@ -135,13 +147,13 @@ export const MATH = complexAware({
   AccumulateNV2: addN,
   Sub: binary('Sub', true),
   Mul: binary('Mul'),
-  Div: binary('Div'),
+  Div: binary((x, y, b) => division('Div', x, y, b)),
   RealDiv: binary('Div'),
   FloorDiv: binary(floorDiv),
   TruncateDiv: binary(truncateDiv),
   FloorMod: binary(floorMod),
-  Mod: binary((x, y, b) => b.op('Mod', [x, y], { fmod: 1 })),
-  TruncateMod: binary((x, y, b) => b.op('Mod', [x, y], { fmod: 1 })),
+  Mod: binary((x, y, b) => division('Mod', x, y, b, { fmod: 1 })),
+  TruncateMod: binary((x, y, b) => division('Mod', x, y, b, { fmod: 1 })),
   DivNoNan: binary(zeroWhere((x, y, b) => b.op('Div', [x, y]), 'y')),
   MulNoNan: binary(zeroWhere((x, y, b) => b.op('Mul', [x, y]), 'y')),
   Xdivy: binary(zeroWhere((x, y, b) => b.op('Div', [x, y]), 'x')),

@@ -144,7 +144,15 @@ export const SCATTER = {
       const rank = b.rank(n.in.partitions)
       const tail = b.slice(b.shapeOf(n.in.data), [rank], [2 ** 31 - 1], [0])
       const rows = rank === 1 ? n.in.data : b.reshape(n.in.data, b.concat([b.ints([-1]), tail], 0))
-      const which = b.reshape(n.in.partitions, [-1])
+      // looking the numbers up refuses those outside the range
+      const which = b.gather(
+        b.filled(
+          'int32',
+          [n.attrs.num_partitions],
+          Array.from({ length: n.attrs.num_partitions }, (_, i) => i),
+        ),
+        refuseNegative(b.reshape(n.in.partitions, [-1]), b),
+      )
       return Array.from({ length: n.attrs.num_partitions }, (_, k) =>
         b.op('Compress', [rows, b.op('Equal', [which, b.scalar(which.dtype, k)])], { axis: 0 }),
       )

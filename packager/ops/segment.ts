@@ -3,7 +3,7 @@ import type { Builder } from '../onnx/builder.ts'
 import type { Value } from '../onnx/value.ts'
 import { int64 } from './cast.ts'
 import { type OpRow, type OpTable, op } from './op.ts'
-import { limit, scatter } from './scatter.ts'
+import { limit, refuseNegative, scatter } from './scatter.ts'
 
 type Kind = 'sum' | 'mean' | 'sqrtn' | 'max' | 'min' | 'prod'
 const REDUCTION = { sum: 'add', mean: 'add', sqrtn: 'add', max: 'max', min: 'min', prod: 'mul' } as const
@@ -63,7 +63,16 @@ const sorted = (kind: Kind): OpRow =>
     in: ['data', 'segment_ids'],
     parts: kind === 'sum' || kind === 'mean',
     emit: (n, b) =>
-      segments(kind, { data: n.in.data, ids: n.in.segment_ids, count: counted(n.in.segment_ids, b), empty: 'zero' }, b),
+      segments(
+        kind,
+        {
+          data: n.in.data,
+          ids: refuseNegative(n.in.segment_ids, b),
+          count: counted(n.in.segment_ids, b),
+          empty: 'zero',
+        },
+        b,
+      ),
   })
 
 const unsorted = (kind: Kind): OpRow =>
@@ -83,7 +92,7 @@ const sparse = (kind: Kind): OpRow =>
     in: ['data', 'indices', 'segment_ids', 'num_segments?'],
     emit: (n, b) => {
       const count = n.in.num_segments ? scalar(n.in.num_segments, b) : counted(n.in.segment_ids, b)
-      const data = b.gather(n.in.data, n.in.indices)
+      const data = b.gather(n.in.data, refuseNegative(n.in.indices, b))
       return segments(kind, { data, ids: n.in.segment_ids, count, empty: 'zero' }, b)
     },
   })
@@ -100,7 +109,9 @@ function bins(values: Value, size: Value, weights: Value, binary: boolean, b: Bu
       ? ones
       : b.op('Slice', [b.concat([b.reshape(weights, [-1]), ones], 0), b.ints([0]), n, b.ints([0])])
   const width = b.op('Add', [size, b.int(1)])
-  const inside = b.op('Min', [flat, size])
+  // a negative value is refused: it goes where no slot is
+  const nowhere = b.int(2 ** 48)
+  const inside = b.op('Where', [b.op('Less', [flat, b.int(0)]), nowhere, b.op('Min', [flat, size])])
   const rows = b.rank(values) === 2 ? b.dim(values, 0) : b.ints([1])
   const perRow = b.op('Div', [n, b.op('Max', [rows, b.ints([1])])])
   const row = b.op('Div', [b.op('Range', [b.int(0), b.reshape(n, []), b.int(1)]), b.op('Max', [perRow, b.ints([1])])])
