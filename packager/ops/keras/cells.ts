@@ -222,21 +222,25 @@ export const CELLS: Readonly<Record<string, Cell>> = {
 const variables = (c: Config): string[] => ['kernel', 'recurrent_kernel', ...(c.bool('use_bias', true) ? ['bias'] : [])]
 
 /** A cell called as a layer: (inputs, states) → (output, states). */
-const alone: LayerRow = {
+const alone = (gates: number): LayerRow => ({
   vars: variables,
+  fits: (c) => ({
+    kernel: [null, gates * c.int('units')],
+    recurrent_kernel: [c.int('units'), gates * c.int('units')],
+  }),
   emit: (n, b) => {
     const states = n.kwargs.states ?? n.args[1]
     const list = (Array.isArray(states) ? states : [states]).map((s) => (s as { value: Value }).value)
     const { output, states: next } = CELLS[n.layer.type]!.step(n, n.x, list, b)
     return [output, ...next]
   },
-}
+})
 
 export const CELL_LAYERS: LayerTable = {
-  LSTMCell: alone,
-  GRUCell: alone,
-  SimpleRNNCell: alone,
-  ConvLSTMCell: alone,
+  LSTMCell: alone(4),
+  GRUCell: alone(3),
+  SimpleRNNCell: alone(1),
+  ConvLSTMCell: { ...alone(4), fits: () => ({}) },
   StackedRNNCells: {
     children: (c: Config, make: MakeChild) => {
       const used = new Map<string, number>()

@@ -59,6 +59,7 @@ function inLayout(n: Call, b: Builder, f: (x: Value) => Value): Value {
 
 const conv = (rank: number): LayerRow => ({
   vars: (c) => biased(c, 'kernel'),
+  fits: (c) => ({ kernel: [...c.ints('kernel_size', rank), null, c.int('filters')], bias: [c.int('filters')] }),
   emit: (n, b) =>
     inLayout(n, b, (x) =>
       convolve(
@@ -81,6 +82,7 @@ function depthwiseFilter(kernel: Value, b: Builder): Value {
 
 const depthwise = (rank: number): LayerRow => ({
   vars: (c) => biased(c, 'kernel'),
+  fits: (c) => ({ kernel: [...c.ints('kernel_size', rank), null, c.int('depth_multiplier', 1)] }),
   emit: (n, b) =>
     inLayout(n, b, (x) => {
       const w = n.w('kernel')
@@ -91,6 +93,10 @@ const depthwise = (rank: number): LayerRow => ({
 
 const separable = (rank: number): LayerRow => ({
   vars: (c) => biased(c, 'depthwise_kernel', 'pointwise_kernel'),
+  fits: (c) => ({
+    depthwise_kernel: [...c.ints('kernel_size', rank), null, c.int('depth_multiplier', 1)],
+    pointwise_kernel: [...Array<number>(rank).fill(1), null, c.int('filters')],
+  }),
   emit: (n, b) =>
     inLayout(n, b, (x) => {
       const w = n.w('depthwise_kernel')
@@ -113,6 +119,7 @@ const separable = (rank: number): LayerRow => ({
  */
 const transposed = (rank: number): LayerRow => ({
   vars: (c) => biased(c, 'kernel'),
+  fits: (c) => ({ kernel: [...c.ints('kernel_size', rank), c.int('filters'), null], bias: [c.int('filters')] }),
   emit: (n, b) =>
     inLayout(n, b, (x) => {
       const c = settings(n, rank)

@@ -66,6 +66,7 @@ const identity: LayerRow = { mask: 'keep', autocast: false, emit: (n) => n.args[
 const dense: LayerRow = {
   mask: 'keep',
   vars: (c) => biased(c, 'kernel'),
+  fits: (c) => ({ kernel: [null, c.int('units')], bias: [c.int('units')] }),
   emit: (n, b) => activate(addBias(b.op('MatMul', [n.x, n.w('kernel')]), n, b), n.config.get('activation'), n, b),
 }
 
@@ -76,6 +77,7 @@ function ids(x: Value, b: Builder): Value {
 /** Negative ids count from the end in both; ids past the end are errors in both. */
 const embedding: LayerRow = {
   vars: () => ['embeddings'],
+  fits: (c) => ({ embeddings: [c.int('input_dim'), c.int('output_dim')] }),
   autocast: false,
   emit: (n, b) => {
     const value = b.gather(n.w('embeddings'), ids(n.x, b))

@@ -48,6 +48,8 @@ export type MakeChild = (
 export interface LayerRow {
   /** own variables in order of creation, '~' before those that are not trained; they depend on the config alone */
   vars?(c: Config): readonly string[]
+  /** what the config says of the shapes of variables, null where it leaves a dimension open; only what disagrees is refused */
+  fits?(c: Config): Readonly<Record<string, readonly (number | null)[]>>
   /** the layers inside, in order of creation */
   children?(c: Config, make: MakeChild): void
   /** 'keep' hands the mask of the first input on; without it the mask ends here, as in Keras for layers that do not know masks */

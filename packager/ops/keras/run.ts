@@ -1,5 +1,5 @@
 import { AppError, isAppError } from '../../../src/errors.ts'
-import type { DType, Tensor } from '../../../src/tensor.ts'
+import { type DType, spell, type Tensor } from '../../../src/tensor.ts'
 import type { Builder } from '../../onnx/builder.ts'
 import type { Value } from '../../onnx/value.ts'
 import type { Env } from '../op.ts'
@@ -82,9 +82,10 @@ export function runLayer(
     const call = contextOf(layer, own, named, c)
     return finished(layer.row.emit(call, b), layer, call.mask, w, b)
   } catch (e) {
-    if (isAppError(e)) throw e
-    throw new AppError('INTERNAL', {
+    if (isAppError(e) && e.code !== 'INTERNAL') throw e
+    throw new AppError('BAD_MODEL_FILE', {
       where: layer.config.where,
+      expected: 'a configuration, weights and inputs that fit each other',
       got: e instanceof Error ? e.message : String(e),
       cause: e,
     })
@@ -137,7 +138,16 @@ function contextOf(layer: KLayer, args: readonly Arg[], kwargs: { readonly [key:
 
 function weight(layer: KLayer, index: number, name: string, c: Context): Value {
   const { b } = c
-  const value = b.const(c.variable(layer, index, name))
+  const stored = c.variable(layer, index, name)
+  const wanted = layer.row.fits?.(layer.config)[name]
+  if (wanted && (wanted.length !== stored.shape.length || wanted.some((d, i) => d !== null && d !== stored.shape[i])))
+    throw new AppError('CHECKPOINT_MISMATCH', {
+      where: `${name} of ${layer.config.where}`,
+      expected: spell(stored.dtype, wanted),
+      got: spell(stored.dtype, stored.shape),
+      fix: 'Architecture and weights must come from the same model.',
+    })
+  const value = b.const(stored)
   if (!FLOATS.has(value.dtype)) return value
   const working = isHalf(layer.dtype) || !FLOATS.has(layer.dtype) ? 'float32' : layer.dtype
   const rounded = isHalf(layer.dtype) && layer.row.exact !== true ? b.cast(value, layer.dtype) : value
