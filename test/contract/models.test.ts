@@ -28,6 +28,9 @@ interface Recorded {
 /** Formats whose graphs have no signature: their outputs are asked for by tensor name. */
 const BY_TENSOR = new Set(['tf1_checkpoint', 'frozen_graph', 'frozen_graph_text'])
 
+/** onnxruntime computes float16 in float32 on a CPU and drops the rounding between two operators. */
+const LOOSER: Readonly<Record<string, { rtol: number; atol: number }>> = { tf2_kinds: { rtol: 1e-3, atol: 1e-5 } }
+
 const all = <T, U>(record: Record<string, T>, convert: (t: T) => U): Record<string, U> =>
   Object.fromEntries(Object.entries(record).map(([k, t]) => [k, convert(t)]))
 
@@ -42,7 +45,7 @@ function caseOf(r: Recorded): Case {
     inputs: () => all(r.inputs, (t) => jsonTensor(t)),
     expected: () => all(r.outputs, (t) => jsonExpected(t)),
     mayRefuse: false,
-    ...r.tolerance,
+    ...(LOOSER[r.artifact] ?? r.tolerance),
     check: { value: true, shape: true, dtype: true },
   }
 }
