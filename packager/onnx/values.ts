@@ -18,6 +18,8 @@ export class Values {
   readonly nodes: OnnxNode[] = []
   readonly inputs: ValueInfo[] = []
   readonly info = new Map<string, ValueInfo>()
+  /** what nodes have made, with all that is known of it */
+  private readonly made = new Map<string, Value>()
   /** name of the TensorFlow node being emitted; new names start with it */
   at = ''
   protected readonly shared: Shared
@@ -142,7 +144,7 @@ export class Values {
 
   /** A value by name, of this graph or one around it. */
   valueNamed(name: string): Value | undefined {
-    const known = this.info.get(name)
+    const known = this.made.get(name) ?? this.info.get(name)
     return known ? { kind: 'tensor', ...known } : this.parent?.valueNamed(name)
   }
 
@@ -157,6 +159,7 @@ export class Values {
   }
 
   protected learn(v: Value): void {
+    this.made.set(v.name, v)
     this.info.set(v.name, {
       name: v.name,
       dtype: storageDType(v.dtype),

@@ -118,7 +118,7 @@ const same = (v: Value, w: Value) => v.name === w.name || (v.part !== undefined 
 function distance(c: Counter, limit: Value, equal: boolean, b: Builder): Value {
   const wide = (v: Value): Value => b.reshape(b.cast(v, 'int64'), [1])
   const [from, to] = c.step > 0 ? [c.start, limit] : [limit, c.start]
-  let gap = b.op('Sub', [wide(to), wide(from)])
+  let gap = constNumber(from) === 0 ? wide(to) : b.op('Sub', [wide(to), wide(from)])
   const by = Math.abs(c.step)
   const extra = (equal ? 1 : 0) + by - 1
   if (extra > 0) gap = b.op('Add', [gap, b.ints([extra])])

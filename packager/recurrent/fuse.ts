@@ -1,8 +1,9 @@
 import { type Tensor, tensor } from '../../src/tensor.ts'
 import type { Builder } from '../onnx/builder.ts'
-import type { OnnxAttr, OnnxNode, Value } from '../onnx/value.ts'
+import { constNumbers, type Dim, type OnnxAttr, type OnnxNode, type Value } from '../onnx/value.ts'
 import type { Affine, Body } from './affine.ts'
 import { type Cell, matchCell, type State } from './cells.ts'
+import { isZero, lengthsOf, runsLongEnough } from './lengths.ts'
 
 export interface LoopBody {
   readonly inner: Builder
@@ -20,11 +21,19 @@ export interface LoopBody {
  * @returns final values of what was carried, and the items stacked
  */
 export function fuse(l: LoopBody, b: Builder): { finals: Value[]; scans: Value[] } | undefined {
-  if (l.carried.length === 0 || l.trips.part?.[0] === undefined) return undefined
   const producers = new Map<string, OnnxNode>()
   for (const n of l.inner.nodes) for (const o of n.outputs) producers.set(o, n)
-  const sequences = inputsOf(l, producers, b)
-  const states = l.carried.map((c): State => ({ before: c.before, after: c.after.name }))
+  const counts = (name: string): boolean => {
+    if (name === l.iteration.name) return true
+    const node = producers.get(name)
+    return (node?.type === 'Cast' || node?.type === 'Identity') && counts(node.inputs[0]!)
+  }
+  const ends = l.carried.map((c): State => ({ before: c.before, after: c.after.name }))
+  const lengths = lengthsOf(ends, producers, counts, b)
+  const states = ends.map((s): State => ({ before: s.before, after: lengths?.state(s.after) ?? s.after }))
+  const whole = (steps: Dim): boolean =>
+    lengths ? runsLongEnough(l.trips, steps, lengths.lens, b) : l.trips.part?.[0] === steps
+  const sequences = inputsOf(l, counts, whole, b)
   const gated = (name: string) => producers.get(name)?.type === 'Mul'
   const body: Body = {
     producer: (name) => producers.get(name),
@@ -38,7 +47,7 @@ export function fuse(l: LoopBody, b: Builder): { finals: Value[]; scans: Value[]
     for (const h of states) {
       if (finals.has(h.before)) continue
       const cell = matchCell(h, states, body)
-      const made = cell && emit(cell, sequences, (s) => l.carried[states.indexOf(s)]!.init, b)
+      const made = cell && emit(cell, sequences, (s) => l.carried[states.indexOf(s)]!.init, lengths?.lens, b)
       if (!made) continue
       sequences.set(h.after, made.all)
       finals.set(h.before, made.last)
@@ -46,25 +55,25 @@ export function fuse(l: LoopBody, b: Builder): { finals: Value[]; scans: Value[]
       progress = true
     }
   }
-  const ends = states.map((s) => finals.get(s.before) ?? lastOf(s, producers, states, finals, b))
-  const scans = l.items.map((i) => sequences.get(i.name))
-  if (!ends.every((v) => v !== undefined) || !scans.every((v) => v !== undefined)) return undefined
-  return { finals: ends, scans }
+  const last = states.map((s) => finals.get(s.before) ?? lastOf(s, producers, states, finals, b))
+  // what is not masked goes on after a sequence's end, unlike the operator
+  const scans = l.items.map((i) => sequences.get(lengths ? (lengths.item(i.name) ?? '') : i.name))
+  if (!last.every((v) => v !== undefined) || !scans.every((v) => v !== undefined)) return undefined
+  return { finals: last, scans }
 }
 
 /** What an iteration reads from stacked tensors at its own number: name inside → the whole tensor. */
-function inputsOf(l: LoopBody, producers: ReadonlyMap<string, OnnxNode>, b: Builder): Map<string, Value> {
-  const counts = (name: string): boolean => {
-    if (name === l.iteration.name) return true
-    const node = producers.get(name)
-    return (node?.type === 'Cast' || node?.type === 'Identity') && counts(node.inputs[0]!)
-  }
+function inputsOf(
+  l: LoopBody,
+  counts: (name: string) => boolean,
+  whole: (steps: Dim) => boolean,
+  b: Builder,
+): Map<string, Value> {
   const out = new Map<string, Value>()
   for (const n of l.inner.nodes) {
     if (n.type !== 'Gather' || n.attrs.axis !== 0 || !counts(n.inputs[1]!)) continue
-    const whole = b.valueNamed(n.inputs[0]!)
-    if (whole?.dtype === 'float32' && whole.shape?.length === 3 && whole.shape[0] === l.trips.part![0])
-      out.set(n.outputs[0]!, whole)
+    const all = b.valueNamed(n.inputs[0]!)
+    if (all?.dtype === 'float32' && all.shape?.length === 3 && whole(all.shape[0]!)) out.set(n.outputs[0]!, all)
   }
   return out
 }
@@ -109,6 +118,7 @@ function emit(
   cell: Cell,
   sequences: ReadonlyMap<string, Value>,
   init: (s: State) => Value,
+  lens: Value | undefined,
   b: Builder,
 ): Made | undefined {
   // in ONNX's order
@@ -151,10 +161,13 @@ function emit(
   const states = cell.kind === 'LSTM' ? [h0, init(cell.c)] : [h0]
   const starts = states.every((s) => isZero(s, b)) ? [] : states.map((s) => b.unsqueeze(s, [0]))
   const [steps, batch] = [x.shape![0]!, x.shape![1]!]
+  // with a length of 0 the operator answers zeros, TensorFlow the state as it was
+  if (lens && starts.length > 0 && !(constNumbers(lens) ?? [0]).every((n) => n > 0)) return undefined
+  const limit = lens && b.cast(bounded(lens, steps, x, b), 'int32')
   const final = { dtype: 'float32' as const, shape: [1, batch, units] }
   const outs = b.ops(
     cell.kind,
-    [x, b.const(w), b.const(r), b.const(tensor('float32', [1, biases.length], biases)), undefined, ...starts],
+    [x, b.const(w), b.const(r), b.const(tensor('float32', [1, biases.length], biases)), limit, ...starts],
     attrs,
     cell.kind === 'LSTM' ? 3 : 2,
     [{ dtype: 'float32' as const, shape: [steps, 1, batch, units] }, final, ...(cell.kind === 'LSTM' ? [final] : [])],
@@ -163,11 +176,8 @@ function emit(
   return { all: all!, last: last!, ...(c && { cell: c }) }
 }
 
-/** All zeros, which is what ONNX starts from by itself. */
-function isZero(v: Value, b: Builder): boolean {
-  if (v.data) return (v.data.data as Float32Array).every((x) => x === 0)
-  const node = b.producer(v)
-  if (node?.type !== 'Expand') return false
-  const from = b.constantNamed(node.inputs[0]!)
-  return from?.data.length === 1 && from.data[0] === 0
+/** Lengths as the operator wants them: no longer than the sequence, none negative. */
+function bounded(lens: Value, steps: Dim, x: Value, b: Builder): Value {
+  const top = typeof steps === 'number' ? b.ints([steps]) : b.dim(x, 0)
+  return b.op('Max', [b.op('Min', [b.cast(lens, 'int64'), top]), b.ints([0])])
 }
