@@ -3,7 +3,7 @@ import { dirname, isAbsolute, join, normalize } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import type { Signature } from '../../src/manifest.ts'
 import type { Tensor } from '../../src/tensor.ts'
-import type { Tensors } from '../../src/types.ts'
+import type { Nested, Tensors } from '../../src/types.ts'
 import { type Command, flag, one } from './command.ts'
 import { tagSet } from './show.ts'
 
@@ -71,12 +71,16 @@ export const run: Command = {
     }
     const { toNested } = await import('../../src/nested.ts')
     const data = Object.fromEntries(
-      Object.entries(outputs).map(([key, t]) => [key, { dtype: t.dtype, shape: t.shape, data: toNested(t) }]),
+      Object.entries(outputs).map(([key, t]) => [key, { dtype: t.dtype, shape: t.shape, data: plain(toNested(t)) }]),
     )
     io.result({ outputs: data, ...(files.size > 0 && { files: Object.fromEntries(files) }) }, lines.join('\n'))
     return 0
   },
 }
+
+/** JSON has no NaN and no infinities. */
+const plain = (v: Nested): unknown =>
+  Array.isArray(v) ? v.map(plain) : typeof v === 'number' && !Number.isFinite(v) ? String(v) : v
 
 /** TensorFlow's strings are bytes; so they are printed and saved. */
 function asBytes(t: Tensor, already: boolean): Tensor {

@@ -4,7 +4,7 @@ import { type Args, type Budget, type Call, describeValue, toArray, type Value }
 
 /**
  * A row of a table of functions. `params` are the names in their order, `?` marks those that may be left out, `*` the one that takes
- * all that are left; after `/` stand what is accepted and changes nothing here.
+ * all that are left.
  */
 export function fn(name: string, params: string, call: Call): Value {
   return { kind: 'function', name, params, call }
@@ -109,6 +109,12 @@ const CODES: Readonly<Record<string, Dt>> = {
   u8: 'uint64',
   '?': 'bool',
   b1: 'bool',
+}
+
+/** Row-major, whatever lies in memory: Fortran's order would be another answer. @throws {ValueProblem} */
+export function rowMajor(order: Value | undefined): void {
+  if (order !== undefined && !(order.kind === 'str' && ['C', 'K', 'A'].includes(order.value)))
+    throw new ValueProblem("order='C'", order.kind === 'str' ? `'${order.value.slice(0, 20)}'` : describeValue(order))
 }
 
 /** An axis counted from the front. @throws {ValueProblem} */

@@ -1,4 +1,4 @@
-import { bind, dtypeArg, fn, integers, numbers } from './args.ts'
+import { bind, dtypeArg, fn, integers, numbers, rowMajor } from './args.ts'
 import { binary, unary } from './arithmetic.ts'
 import type { NdArray } from './ndarray.ts'
 import { NUMPY } from './numpy.ts'
@@ -25,16 +25,23 @@ const METHODS = {
   reshape: ['shape*', (x, a) => reshape(x, flat(a.shape!))],
   transpose: ['axes*', (x, a) => transpose(x, flat(a.axes!).length > 0 ? flat(a.axes!) : undefined)],
   astype: ['dtype', (x, a, b) => astype(x, dtypeArg(a.dtype) ?? 'float64', b)],
-  flatten: ['order?', (x) => reshape(x, [-1])],
-  ravel: ['order?', (x) => reshape(x, [-1])],
+  flatten: ['order?', inOneRow],
+  ravel: ['order?', inOneRow],
   squeeze: ['axis?', (x, a) => squeeze(x, a.axis)],
   repeat: ['repeats axis?', repeat],
   copy: ['order?', (x) => x],
 } as const satisfies Readonly<Record<string, readonly [string, (x: NdArray, a: Args, b: Budget) => NdArray]>>
 
-const flat = (v: Value): number[] => {
-  const [first] = v.kind === 'tuple' ? v.items : []
-  return integers(first && first.kind !== 'int' && v.kind === 'tuple' && v.items.length === 1 ? first : v, 'shape')
+function inOneRow(x: NdArray, a: Args): NdArray {
+  rowMajor(a.order)
+  return reshape(x, [-1])
+}
+
+/** Dimensions as arguments of their own or as one sequence. */
+function flat(v: Value): number[] {
+  const [first, ...more] = v.kind === 'tuple' ? v.items : []
+  const sequence = first && more.length === 0 && first.kind !== 'int' ? first : v
+  return integers(sequence, 'shape')
 }
 
 /**

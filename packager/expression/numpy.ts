@@ -1,6 +1,17 @@
 import { sizeOf } from '../../src/tensor.ts'
-import { dtypeArg, fn, integer, integers, numbers, real, shapeArg } from './args.ts'
-import { DTYPE_NAMES, type Dt, filled, isFloat, isInteger, type NdArray, promote, rounded, store } from './ndarray.ts'
+import { dtypeArg, fn, integer, integers, numbers, real, rowMajor, shapeArg } from './args.ts'
+import {
+  DTYPE_NAMES,
+  type Dt,
+  filled,
+  isFloat,
+  isInteger,
+  isText,
+  type NdArray,
+  promote,
+  rounded,
+  store,
+} from './ndarray.ts'
 import { ValueProblem } from './problem.ts'
 import { RANDOM } from './random.ts'
 import { astype, concatenate, expandDims, repeat, reshape, squeeze, stack, tile, transpose } from './shapes.ts'
@@ -31,8 +42,8 @@ const FUNCTIONS = {
     (a, b) => diagonal(integer(a.N, 'N'), integer(a.M, 'M', integer(a.N, 'N')), integer(a.k, 'k', 0), a, b),
   ],
   identity: ['n dtype?', (a, b) => diagonal(integer(a.n, 'n'), integer(a.n, 'n'), 0, a, b)],
-  reshape: ['a shape order?', (a, b) => reshape(toArray(a.a!, b), integers(a.shape, 'shape'))],
-  ravel: ['a order?', (a, b) => reshape(toArray(a.a!, b), [-1])],
+  reshape: ['a shape order?', (a, b) => inOrder(a, b, integers(a.shape, 'shape'))],
+  ravel: ['a order?', (a, b) => inOrder(a, b, [-1])],
   transpose: ['a axes?', (a, b) => transpose(toArray(a.a!, b), a.axes && integers(a.axes, 'axes'))],
   expand_dims: ['a axis', (a, b) => expandDims(toArray(a.a!, b), a.axis)],
   squeeze: ['a axis?', (a, b) => squeeze(toArray(a.a!, b), a.axis)],
@@ -48,7 +59,7 @@ export const NUMPY: Value = {
   kind: 'module',
   name: 'np',
   members: Object.freeze({
-    ...Object.fromEntries(Object.entries(FUNCTIONS).map(([name, [params, make]]) => [name, made1(name, params, make)])),
+    ...Object.fromEntries(Object.entries(FUNCTIONS).map(([name, [params, make]]) => [name, entry(name, params, make)])),
     ...Object.fromEntries(
       Object.entries(DTYPE_NAMES).flatMap(([name, d]) =>
         ['int', 'float', 'object', 'str', 'bytes'].includes(name) ? [] : [[name, { kind: 'dtype', value: d } as const]],
@@ -63,13 +74,18 @@ export const NUMPY: Value = {
   }),
 }
 
-function made1(name: string, params: string, make: (a: Args, b: Budget) => NdArray): Value {
+function entry(name: string, params: string, make: (a: Args, b: Budget) => NdArray): Value {
   return fn(`np.${name}`, params, (a, b) => array(make(a, b)))
 }
 
 function constant(shape: readonly number[], dtype: Dt, value: number, budget: Budget): NdArray {
   budget.spend(sizeOf(shape))
-  return filled(dtype, shape, () => (dtype === 'str' || dtype === 'bytes' ? '' : store(dtype, value)))
+  return filled(dtype, shape, () => (isText(dtype) ? (value ? '1' : '') : store(dtype, value)))
+}
+
+function inOrder(a: Args, budget: Budget, shape: readonly number[]): NdArray {
+  rowMajor(a.order)
+  return reshape(toArray(a.a!, budget), shape)
 }
 
 function full(shape: readonly number[], value: Value, dtype: Dt | undefined, budget: Budget): NdArray {

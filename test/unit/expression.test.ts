@@ -90,6 +90,8 @@ test('everything else is refused with its place', () => {
     ['np.ones(3)[3]', /index from -3 to 2/],
     ['np.ones(6).reshape(4,-1)', /a shape of 6 elements/],
     ['np.array([np.nan]).astype(int)', /NaN/],
+    ["np.ones((2,2)).flatten('F')", /order='C'/],
+    ["np.reshape([1,2],(2,1),order='F')", /order='C'/],
     ['np.uint8(3)+300', /fits uint8/],
     ['1/0', /zero/],
     ['2**-1.5j', /complex/],

@@ -25,17 +25,43 @@ test('answers are printed as saved_model_cli prints them', async () => {
   }
 })
 
-test('options may be cut short, tags and signature left out where one fits', async () => {
+test('commands written for saved_model_cli run as they are, with options cut short', async () => {
+  const examples = join(HERE, '../../../examples')
+  const serve = ['--tag_set', 'serve', '--signature_def', 'serving_default']
+  const flowers =
+    'SepalLength=[5.1,5.9,6.9];SepalWidth=[3.3,3.0,3.1];PetalLength=[1.7,4.2,5.4];PetalWidth=[0.5,1.5,2.1]'
+  const iris = await cli('run', '-q', '--dir', join(examples, 'iris/model'), ...serve, '--input_expr', flowers)
+  assert.match(
+    iris.out,
+    /^Result for output key class_ids:\n\[\[0\]\n \[1\]\n \[2\]\]\nResult for output key logits:\n\[\[/,
+  )
+  const image = 'input_image=np.random.rand(1,128,128,3)'
+  const planet = await cli('run', '-q', '--dir', join(examples, 'planet/1'), ...serve, '--input_exp', image)
+  const row = (n: number) => String.raw`\[\[(\s*[\d.e+-]+){${n}}\s*\]\]\n`
+  assert.match(
+    planet.out,
+    new RegExp(`^Result for output key ground:\n${row(13)}Result for output key weather:\n${row(4)}$`),
+  )
+})
+
+test('tags and signature may be left out where one fits, for any format', async () => {
   const got = await cli(
     'run',
     '-q',
     '--dir',
     join(HERE, '../models/keras_functional/model.keras'),
-    '--input_expr',
+    '--input_exprs',
     'wrong=1',
   )
   assert.equal(got.code, 1)
   assert.match(got.err, /"wrong" is not a valid input key\. Please choose from "/)
+  const onnx = await cli('show', '--json', '--dir', join(HERE, '../models/onnx_opset9/model.onnx'))
+  const [[alias, { shape }]] = Object.entries<{ shape: number[] }>(
+    JSON.parse(onnx.out).signatures.serving_default.inputs,
+  ) as [[string, { shape: (number | null)[] }]]
+  const ones = `${alias}=np.ones((${shape.map((d) => d ?? 1).join(',')},))`
+  const ran = await cli('run', '-q', '--dir', join(HERE, '../models/onnx_opset9/model.onnx'), '--input_exprs', ones)
+  assert.match(ran.out, /^Result for output key \S+:\n\[/, ran.err)
 })
 
 test('arrays from files; later options win', async (t) => {
@@ -105,4 +131,6 @@ test('wrong input is answered with what would be right', async () => {
 test('--json gives the outputs as data', async () => {
   const got = await run('twice', '--json', '--input_exprs', 'x=[1,2]')
   assert.deepEqual(JSON.parse(got.out).outputs.twice, { dtype: 'float32', shape: [2], data: [2, 4] })
+  const special = await run('twice', '--json', '--input_exprs', 'x=[np.nan,-np.inf]')
+  assert.deepEqual(JSON.parse(special.out).outputs.twice.data, ['NaN', '-Infinity'])
 })
