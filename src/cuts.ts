@@ -23,6 +23,10 @@ export const CUTS: Readonly<Record<string, CutRow>> = {
     bytes: false,
     prepare: async (cut) => (await import('./strings.ts')).stringCut(cut),
   },
+  decodeImage: {
+    bytes: true,
+    prepare: async (cut) => (await import('./image/cut.ts')).decodeImageCut(cut),
+  },
 }
 
 /** Tensors by their name in the graph. */

@@ -8,6 +8,7 @@ import { CONTROL } from './control.ts'
 import { CONV } from './conv.ts'
 import { CORE } from './core.ts'
 import { CROP } from './crop.ts'
+import { DECODE } from './decode.ts'
 import { DIAG } from './diag.ts'
 import { EINSUM } from './einsum.ts'
 import { FFT } from './fft.ts'
@@ -39,6 +40,7 @@ import { SLICE } from './slice.ts'
 import { SPACE } from './space.ts'
 import { SPARSE } from './sparse.ts'
 import { SPLIT } from './split.ts'
+import { STATELESS } from './stateless.ts'
 import { STRINGS } from './strings.ts'
 import { TABLES } from './tables.ts'
 import { TENSOR_ARRAY } from './tensorarray.ts'
@@ -48,6 +50,7 @@ import { TENSOR_LIST } from './tensorlist.ts'
 export const FAMILIES = {
   CORE,
   MATH,
+  STATELESS,
   SPECIAL,
   RANDOM,
   QUANTIZE,
@@ -78,6 +81,7 @@ export const FAMILIES = {
   FUSED,
   RESIZE,
   CROP,
+  DECODE,
   COLOUR,
   NMS,
   TABLES,

@@ -62,7 +62,7 @@ const literal = (t: Tensor): unknown[] =>
   Array.from(t.data as ArrayLike<number | bigint | string>, (v) => (typeof v === 'bigint' ? String(v) : v))
 
 /** The program that leads from graph inputs to a step, or undefined where something on the way is not for the runtime. */
-function trace(
+export function trace(
   n: AnyNode,
   target: StepSpec,
   b: Builder,
