@@ -5,11 +5,11 @@
  */
 
 /** 10^k for k ≤ 45 as an exact sum of two doubles. */
-const POWER_HIGH = new Float64Array(46)
+export const POWER = new Float64Array(46)
 const POWER_LOW = new Float64Array(46)
 for (let k = 0, p = 1n; k < 46; k++, p *= 10n) {
-  POWER_HIGH[k] = Number(p)
-  POWER_LOW[k] = Number(p - BigInt(POWER_HIGH[k]!))
+  POWER[k] = Number(p)
+  POWER_LOW[k] = Number(p - BigInt(POWER[k]!))
 }
 const SPLITTER = 134217729 // 2^27 + 1
 /** relative error of the two-double arithmetic below, with room to spare */
@@ -22,25 +22,25 @@ const EPSILON = 2 ** -98
 export function decimal(high: number, low: number, digits: number, exponent: number): number {
   if (digits === 0 && high < 9007199254740992) {
     if (exponent === 0) return high
-    if (exponent < 0 && exponent >= -22) return high / POWER_HIGH[-exponent]!
-    if (exponent > 0 && exponent <= 22) return high * POWER_HIGH[exponent]!
+    if (exponent < 0 && exponent >= -22) return high / POWER[-exponent]!
+    if (exponent > 0 && exponent <= 22) return high * POWER[exponent]!
   }
   if (high === 0 && low === 0) return 0
   if (exponent < -45 || exponent > 45) return Number.NaN
   // m + n = high * 10^digits + low, exactly but for 2^-106
-  const power = POWER_HIGH[digits]!
+  const power = POWER[digits]!
   const product = high * power
   const sum = product + low
   const back = sum - product
   let m = sum
   let n = errorOfProduct(high, power, product) + (product - (sum - back) + (low - back))
   if (exponent > 0) {
-    const [ph, pl] = [POWER_HIGH[exponent]!, POWER_LOW[exponent]!]
+    const [ph, pl] = [POWER[exponent]!, POWER_LOW[exponent]!]
     const p = m * ph
     n = errorOfProduct(m, ph, p) + (m * pl + n * ph)
     m = p
   } else if (exponent < 0) {
-    const [ph, pl] = [POWER_HIGH[-exponent]!, POWER_LOW[-exponent]!]
+    const [ph, pl] = [POWER[-exponent]!, POWER_LOW[-exponent]!]
     const q = m / ph
     const p = q * ph
     // the rest of the division, then its own quotient, which needs no more than a double

@@ -1,4 +1,4 @@
-import { decimal } from './decimal.ts'
+import { decimal, POWER } from './decimal.ts'
 
 /** Digits that a double holds, whichever they are. */
 const SURE = 15
@@ -48,7 +48,6 @@ export class NumberReader {
     let low = 0
     let lowDigits = 0
     let exponent = 0
-    let passed = false
     if (c === POINT) {
       this.integral = false
       const point = ++at
@@ -73,31 +72,22 @@ export class NumberReader {
         c = text[++at]!
       }
       exponent = point - at
-      const rest = at
       if (c >= ZERO && c <= NINE) {
-        if (narrow && isSure(digits, exponent)) {
-          passed = true
-          while (c >= ZERO && c <= NINE) c = text[++at]!
-        } else {
-          while (c >= ZERO && c <= NINE) {
-            low = low * 10 + (c - ZERO)
-            c = text[++at]!
-          }
-          lowDigits = at - rest
-          exponent -= lowDigits
-          if (lowDigits > SURE) return this.#token(start)
-        }
+        const rest = at
+        for (; c >= ZERO && c <= NINE; c = text[++at]!) low = low * 10 + (c - ZERO)
+        lowDigits = at - rest
       }
     }
     if (c === LOWER_E || c === UPPER_E) {
       this.integral = false
-      if (passed) return this.read(start, false)
-      const power = this.#exponent(at)
-      if (Number.isNaN(power)) return this.#token(start)
-      exponent += power
+      exponent += this.#exponent(at)
+      if (Number.isNaN(exponent)) return this.#token(start)
       at = this.at
     }
-    const value = decimal(digits, low, lowDigits, exponent)
+    let value = Number.NaN
+    if (lowDigits === 0 && exponent <= 0 && exponent >= -22) value = digits / POWER[-exponent]!
+    else if (narrow && lowDigits > 0) value = sureFloat(digits, exponent)
+    if (Number.isNaN(value) && lowDigits <= SURE) value = decimal(digits, low, lowDigits, exponent - lowDigits)
     if (!(value <= Number.MAX_VALUE)) return this.#token(start)
     this.at = at
     return negative ? -value : value
@@ -153,11 +143,10 @@ function fourDigits(v: number): number {
   return (Math.imul(pairs, 100) + (pairs >>> 16)) & 0xffff
 }
 
-/** Fifteen digits and unknown ones behind them: do all numbers that begin so become the same float32? */
-function isSure(digits: number, exponent: number): boolean {
-  if (exponent < -22) return false
+/** The float32 of all numbers that begin with these fifteen digits; NaN where the digits behind them decide. */
+function sureFloat(digits: number, exponent: number): number {
   const value = decimal(digits, 0, 0, exponent)
-  return Math.fround(value * BELOW) === Math.fround(value * ABOVE)
+  return Math.fround(value * BELOW) === Math.fround(value * ABOVE) ? value : Number.NaN
 }
 const BELOW = 1 - 2 ** -51
 const ABOVE = 1 + 2 ** -45

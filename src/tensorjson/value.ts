@@ -160,7 +160,7 @@ class Parser {
   #number(): bigint | number {
     const start = this.#at
     const value = this.#reader.read(start, false)
-    if (this.#reader.at < 0) throw this.#numberFault()
+    if (this.#reader.at < 0) return this.#zero(start)
     this.#at = this.#reader.at
     if (!Number.isInteger(value)) return value
     const token = tokenAt(this.#text, start)
@@ -170,8 +170,15 @@ class Parser {
     return exact < -(2n ** 63n) || exact >= 2n ** 64n ? value : exact
   }
 
-  #numberFault(): AppError {
-    const start = this.#at
+  /** `01` is a 0, and then something that does not belong there. All else that is no number is a fault. */
+  #zero(start: number): bigint {
+    const [zero] = /^-?0(?=\d)/.exec(latin1(this.#text, start, start + 3)) ?? []
+    if (zero === undefined) throw this.#numberFault(start)
+    this.#at = start + zero.length
+    return 0n
+  }
+
+  #numberFault(start: number): AppError {
     const token = /^-?\d+(\.\d*)?([eE][+-]?\d*)?/.exec(latin1(this.#text, start, start + 400))?.[0] ?? ''
     if (/\.$|\.[eE]/.test(token)) return this.#fault('Miss fraction part in number.', start + token.indexOf('.') + 1)
     if (/[eE][+-]?$/.test(token)) return this.#fault('Miss exponent in number.', start + token.length)

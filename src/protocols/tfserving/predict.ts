@@ -24,8 +24,10 @@ export function readPredict(body: Uint8Array, manifest: Manifest): PredictReques
     const reply = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
     throw wrongBody(root, reply, 'both inputs and instances')
   }
-  if (instances !== undefined) return { signature: name, feeds: rows(root, instances, signature), form: 'row' }
-  if (inputs !== undefined) return { signature: name, feeds: columns(inputs, signature), form: 'column' }
+  if (instances !== undefined)
+    return { signature: name, feeds: fit(rows(root, instances, signature), signature), form: 'row' }
+  if (inputs !== undefined)
+    return { signature: name, feeds: fit(columns(inputs, signature), signature), form: 'column' }
   throw invalid("Missing 'inputs' or 'instances' key", { expected: 'a key inputs or instances', got: 'neither' })
 }
 
@@ -56,6 +58,19 @@ function columns(given: Json, { inputs }: Signature): Tensors {
         { where: `input ${name}`, got: given.members.map(([n]) => n.slice(0, 80)).join(', ') },
         'MISSING_INPUT',
       )
+  }
+  return feeds
+}
+
+/**
+ * TensorFlow Serving feeds a graph whatever shape was sent, and graphs made of feature columns take `[5.1]` for a scalar of each row as well;
+ * so clients send that. Dimensions of 1 behind the declared ones are therefore dropped. Anything else is for the session to refuse.
+ */
+function fit(feeds: Tensors, { inputs }: Signature): Tensors {
+  for (const [alias, t] of Object.entries(feeds)) {
+    const rank = inputs[alias]?.shape?.length ?? t.shape.length
+    if (t.shape.length > rank && t.shape.slice(rank).every((d) => d === 1))
+      feeds[alias] = { ...t, shape: t.shape.slice(0, rank) }
   }
   return feeds
 }
