@@ -78,7 +78,9 @@ const KINDS: { readonly [K in keyof StructuredValue]-?: (v: NonNullable<Structur
     return sequence('tuple', items, '(', items.length === 1 ? ',)' : ')')
   },
   dict_value: (v) => {
-    const fields = Object.entries(v.fields ?? {}).map(([key, x]) => [key, pyValue(x)] as const)
+    // TensorFlow lists a map of the file, whose order changes from run to run
+    const keys = Object.keys(v.fields ?? {}).sort()
+    const fields = keys.map((key) => [key, pyValue(v.fields![key]!)] as const)
     const text = `{${fields.map(([key, x]) => `${pyString(key)}: ${x.repr}`).join(', ')}}`
     return { ...plain('dict', text), fields }
   },

@@ -108,6 +108,7 @@ test('wrong input is answered with what would be right', async () => {
     [['twice'], 2, /At least one of --inputs, --input_exprs or --input_examples must be required/],
     [['twice', '--input_exprs', 'x=[[1.0]]'], 1, /WRONG_SHAPE.*float32 \[\?\].*float32 \[1,1\]/],
     [['twice', '--input_exprs', "x=['a']"], 1, /WRONG_DTYPE.*float32 \[\?\].*strings/],
+    [['twice', '--input', 'x=1'], 2, /unknown option '--input'/],
     [['twice', '--input_exprs', 'x'], 2, /<input_key>=<value>/],
     [['twice', '--input_exprs', 'x=foo(1)'], 2, /--input_exprs x, position 1/],
     [['twice', '--inputs', 'x=/nothing.npy'], 2, /which is none/],
@@ -126,6 +127,15 @@ test('wrong input is answered with what would be right', async () => {
     assert.match(got.err, message, args.join(' '))
     assert.deepEqual([got.code, got.out], [code, ''], args.join(' '))
   }
+})
+
+test('a semicolon inside quotes belongs to the expression', async () => {
+  const got = await run('echo', '--input_exprs', ' s=["a;b"]; n = [1] ;b=[True];')
+  assert.equal(
+    got.out,
+    "Result for output key b:\n[False]\nResult for output key n:\n[2]\nResult for output key s:\n[b'a;b']\n",
+    got.err,
+  )
 })
 
 test('--json gives the outputs as data', async () => {
