@@ -14,6 +14,9 @@ export interface Case {
   readonly model: string
   readonly signature: string | undefined
   readonly tags?: readonly string[]
+  readonly format?: string
+  /** a Keras file names its layers itself; cases recorded from another object of the same model may have other numbers in the names */
+  readonly byPosition?: boolean
   readonly outputNames?: readonly string[]
   /** weights of an architecture in JSON */
   readonly weights?: string
@@ -50,7 +53,10 @@ export async function runCase(c: Case, scratch: string): Promise<string | undefi
     if (only.kind === 'graph') writeModel(join(dir, graph), only.graph, '0')
     const session = await createSession(dir, { graph, ...only.signature }, { level: 'extended' })
     try {
-      const got = await session.run(c.inputs())
+      const { inputs, outputs } = only.signature
+      const fed = c.byPosition ? inOrder(c.inputs(), Object.keys(inputs)) : c.inputs()
+      const answers = await session.run(fed)
+      const got = c.byPosition && expected ? inOrder(answers, Object.keys(expected), Object.keys(outputs)) : answers
       if (!expected) return c.mayRefuse ? undefined : 'TensorFlow refuses this input, the import runs it'
       return compareAll(expected, got, c)
     } catch (e) {
@@ -64,6 +70,12 @@ export async function runCase(c: Case, scratch: string): Promise<string | undefi
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
+}
+
+/** Values under other names, where all of them have other ones; what has the right names keeps them. */
+function inOrder<T>(given: Record<string, T>, wanted: readonly string[], own = Object.keys(given)): Record<string, T> {
+  if (own.length !== wanted.length || own.every((k) => wanted.includes(k))) return given
+  return Object.fromEntries(own.map((k, i) => [wanted[i]!, given[k]!]))
 }
 
 /** What is different, or undefined. */
@@ -182,24 +194,45 @@ interface ModelCase {
   inputs: Record<string, JsonTensor>
   outputs?: Record<string, JsonTensor>
   note?: string
+  format?: string
+  function?: string
+  tags?: string[]
+  weights?: string
   tolerance?: { rtol: number; atol: number }
 }
 
+/** Formats whose graphs have no names for clients: there the outputs are what is asked for. */
+function namedByTensor(c: ModelCase): boolean {
+  if (c.format !== undefined) return /^(frozen_graph|tf1_checkpoint)/.test(c.format)
+  return c.signature === undefined
+}
+
+interface CaseFile {
+  readonly tolerance: { rtol: number; atol: number }
+  readonly artifacts: readonly { path: string; tags?: string[] }[]
+  readonly cases: readonly ModelCase[]
+}
+
+/** One model's cases, or groups of cases by what made their models. */
+function isCaseFile(file: CaseFile | Record<string, ModelCase[]>): file is CaseFile {
+  return 'tolerance' in file
+}
+
 function loadModelCases(dir: string): Case[] {
-  const file = JSON.parse(readFileSync(join(dir, 'cases.json'), 'utf8')) as {
-    tolerance: { rtol: number; atol: number }
-    artifacts: { path: string; tags?: string[] }[]
-    cases: ModelCase[]
-  }
-  return file.cases.map((c) => {
-    const tags = file.artifacts.find((a) => a.path === c.artifact)?.tags
-    const tolerance = c.tolerance ?? file.tolerance
+  const file = JSON.parse(readFileSync(join(dir, 'cases.json'), 'utf8')) as CaseFile | Record<string, ModelCase[]>
+  const [cases, common] = isCaseFile(file) ? [file.cases, file] : [Object.values(file).flat(), undefined]
+  return cases.map((c) => {
+    const tags = c.tags ?? common?.artifacts.find((a) => a.path === c.artifact)?.tags
+    const tolerance = c.tolerance ?? common?.tolerance ?? { rtol: 1e-5, atol: 1e-6 }
     return {
       name: `${dir.split('/').at(-1)}/${c.name}`,
       model: join(dir, c.artifact),
-      signature: c.signature,
+      signature: c.signature ?? c.function,
       ...(tags && { tags }),
-      ...(c.signature === undefined && c.outputs && { outputNames: Object.keys(c.outputs) }),
+      ...(c.format && { format: c.format }),
+      ...(/\.(keras|h5)$/.test(c.artifact) && { byPosition: true }),
+      ...(c.weights && { weights: join(dir, c.weights) }),
+      ...(namedByTensor(c) && c.outputs && { outputNames: Object.keys(c.outputs) }),
       inputs: () => Object.fromEntries(Object.entries(c.inputs).map(([k, t]) => [k, jsonTensor(t, dir)])),
       expected: () =>
         c.outputs && Object.fromEntries(Object.entries(c.outputs).map(([k, t]) => [k, jsonExpected(t, dir)])),
