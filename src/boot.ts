@@ -1,3 +1,4 @@
+import type { BatchSettings } from './batch/setup.ts'
 import type { AppError } from './errors.ts'
 import { type App, createApp } from './http/app.ts'
 import { parseLabels } from './labels.ts'
@@ -31,6 +32,19 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
   }
 }
 
+/** What the environment says about batches; texts, which batch/setup.ts reads. */
+export function readBatchSettings(env: NodeJS.ProcessEnv = process.env): BatchSettings {
+  return {
+    input: env.MODELAYER_BATCH_INPUT || undefined,
+    output: env.MODELAYER_BATCH_OUTPUT || undefined,
+    options: env.MODELAYER_BATCH_OPTIONS || undefined,
+    endpoint: env.AWS_ENDPOINT_URL_S3 || env.AWS_ENDPOINT_URL || undefined,
+    region: env.AWS_REGION || env.AWS_DEFAULT_REGION || undefined,
+    functionName: env.AWS_LAMBDA_FUNCTION_NAME || undefined,
+    taskRoot: env.LAMBDA_TASK_ROOT || '/var/task',
+  }
+}
+
 /** onnxruntime reads this when it is loaded, and with it makes no look-up and writes no file. */
 export function silenceTelemetry(): void {
   process.env.ORT_DISABLE_TELEMETRY = '1'
@@ -41,8 +55,13 @@ export function silenceTelemetry(): void {
  * what fails here fails the requests that need it, each with an answer and a line in the log.
  */
 export async function boot(settings: Settings = readSettings()): Promise<App> {
+  return createApp(await bootStore(settings), { cors: settings.cors })
+}
+
+/** The same without the app: for functions that speak no HTTP. */
+export async function bootStore(settings: Settings = readSettings()): Promise<ModelStore> {
   silenceTelemetry()
-  const { opt, taskRoot, memoryMb, defaultModel, labels, cors } = settings
+  const { opt, taskRoot, memoryMb, defaultModel, labels } = settings
   const store = openLayers(() => ({
     roots: [opt, taskRoot],
     defaultModel,
@@ -58,7 +77,7 @@ export async function boot(settings: Settings = readSettings()): Promise<App> {
       report('The default model cannot be loaded', toAppError(e))
     }
   }
-  return createApp(store, { cors })
+  return store
 }
 
 /** Layers do not change while the process lives, so a store that cannot be opened stays so. */

@@ -123,7 +123,7 @@ export async function compute(
     if (entries && next) await answer(entries, next)
   }
 
-  const only = run.item.onlyErrors === undefined ? undefined : await numbersIn(run, run.item.onlyErrors)
+  const only = !run.item.onlyErrors ? undefined : await numbersIn(run, run.item.onlyErrors)
   const chunks = chunksOf(recordsOf(format, context), {
     count: (record) => (record < state.suspectUntil ? 1 : format.lists ? CHUNK.lists : CHUNK.records),
     bytes: CHUNK.bytes,

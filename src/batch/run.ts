@@ -48,7 +48,7 @@ export interface Item extends ObjectRef {
   /** of the content that the event speaks of */
   readonly etag?: string
   readonly sequencer?: string
-  /** answer again only what an earlier run of the same input named: the key of its `.err.jsonl` */
+  /** answer again only what an earlier run of the same input named: the key of its `.err.jsonl`; empty: answer all again */
   readonly onlyErrors?: string
 }
 

@@ -1,0 +1,133 @@
+import { isAppError } from '../errors.ts'
+import { type Log, logged, toAppError } from '../log.ts'
+import { type BatchEvent, type Delivery, readEvent, type Work } from './events.ts'
+import { refuseOverlap } from './names.ts'
+import { retryOf } from './replay.ts'
+import { type Control, type Job, type Outcome, runObject } from './run.ts'
+
+export interface WorkerOptions {
+  readonly log: Log
+  /** a message received this often goes to the dead-letter queue next; the reason is written beside the output before */
+  readonly maxReceives?: number
+  /** starts the function again with an event, where nothing else would: an object that came without a queue */
+  readonly again?: (event: object) => Promise<void>
+}
+
+export type Worker = (event: unknown, control: Control) => Promise<unknown>
+
+interface Report {
+  readonly key: string
+  readonly outcome: Outcome | { readonly status: 'ERROR'; readonly code: string; readonly reason: string }
+}
+
+/** Events in, what their source wants to hear out. One object after the other: the graph uses all cores there are. */
+export function createWorker(job: Job, options: WorkerOptions): Worker {
+  async function one(work: Work, receives: number, control: Control): Promise<Report> {
+    const { bucket, key } = work.item
+    const own: Job = { ...job, ...(work.input && { input: work.input }), ...(work.output && { output: work.output }) }
+    const start = Date.now()
+    try {
+      if (own.input) refuseOverlap(own.input, own.output)
+      const item = work.only ? await retryOf(own, work.item) : work.item
+      const outcome: Outcome = item
+        ? await runObject(own, item, control)
+        : { status: 'SKIPPED', reason: 'nothing of it failed' }
+      options.log(lineOf(key, outcome, Date.now() - start))
+      return { key, outcome }
+    } catch (e) {
+      const error = toAppError(e)
+      options.log({ level: 'error', message: `batch ${key}`, error: logged(error) })
+      if (receives >= (options.maxReceives ?? Number.POSITIVE_INFINITY)) await bury(own, key, error.code, error.message)
+      else if (isAppError(e) && e.code === 'BATCH_OVERLAP') throw e
+      return { key, outcome: { status: 'ERROR', code: error.code, reason: error.message } }
+    }
+
+    /** A handler cannot write on the message that goes to the dead-letter queue, so the reason stands beside the output. */
+    async function bury({ store, output }: Job, name: string, code: string, reason: string): Promise<void> {
+      const ref = { bucket: output.bucket, key: `${output.prefix}${name}.failed.json` }
+      const bytes = Buffer.from(`${JSON.stringify({ bucket, key, receives, code, reason }, null, 2)}\n`)
+      await store.put(ref, bytes, { contentType: 'application/json' })
+    }
+  }
+
+  async function deliver(d: Delivery, control: Control): Promise<readonly Report[]> {
+    for (const { key, reason } of d.skipped) options.log({ level: 'info', message: `batch ${key} skipped: ${reason}` })
+    if (d.error) {
+      options.log({ level: 'error', message: 'batch: a message cannot be read', error: logged(d.error) })
+      return [{ key: '', outcome: { status: 'ERROR', code: d.error.code, reason: d.error.message } }]
+    }
+    const reports: Report[] = []
+    for (const work of d.work) reports.push(await one(work, d.receives, control))
+    return reports
+  }
+
+  return async (event, control) => {
+    const read = readEvent(event)
+    const reports = new Map<Delivery, readonly Report[]>()
+    for (const d of read.deliveries) reports.set(d, await deliver(d, control))
+    return answer(read, reports, options)
+  }
+}
+
+const isOpen = ({ outcome: { status } }: Report) => status === 'ERROR' || status === 'PAUSED' || status === 'BUSY'
+
+async function answer(
+  { source, deliveries }: BatchEvent,
+  reports: ReadonlyMap<Delivery, readonly Report[]>,
+  { again }: WorkerOptions,
+): Promise<unknown> {
+  const all = [...reports.values()].flat()
+  switch (source) {
+    case 'sqs':
+      // what is paused comes back too, and goes on from its checkpoint
+      return {
+        batchItemFailures: deliveries
+          .filter((d) => reports.get(d)!.some(isOpen))
+          .map((d) => ({ itemIdentifier: d.id })),
+      }
+    case 's3':
+    case 'eventbridge': {
+      const failed = all.find((r) => r.outcome.status === 'ERROR' || r.outcome.status === 'BUSY')
+      const paused = all.filter((r) => r.outcome.status === 'PAUSED')
+      if (again)
+        for (const { work } of deliveries) for (const w of work) if (isPaused(w, paused)) await again(eventOf(w))
+      // asynchronous invocations are repeated twice; a throw is all they hear
+      if (failed || (paused.length > 0 && !again)) throw unfinished(failed ?? paused[0]!)
+      return { done: all.length - paused.length, paused: paused.length }
+    }
+    case 'map':
+    case 'manual':
+      // the state machine loops while something is open
+      return { open: all.filter(isOpen).length, results: all.map(summary) }
+  }
+}
+
+const isPaused = (w: Work, paused: readonly Report[]) => paused.some((r) => r.key === w.item.key)
+
+function eventOf({ item: { bucket, key, versionId } }: Work): object {
+  return { input: `s3://${bucket}/${key}`, ...(versionId !== undefined && { versionId }) }
+}
+
+function unfinished({ key, outcome }: Report): Error {
+  const detail = 'reason' in outcome ? outcome.reason : outcome.status
+  return new Error(`${key}: ${detail}`)
+}
+
+/** Small, because results of a map are limited to 256 KiB. */
+function summary({ key, outcome }: Report) {
+  if (outcome.status === 'DONE' || outcome.status === 'FAILED')
+    return { key, status: outcome.status, ...outcome.done.counts, fresh: outcome.fresh }
+  return { key, ...outcome }
+}
+
+function lineOf(key: string, o: Outcome, ms: number) {
+  const said =
+    o.status === 'DONE' || o.status === 'FAILED'
+      ? `${o.done.counts.records} records, ${o.done.counts.failed} failed${o.fresh ? '' : ', earlier'}`
+      : o.status === 'SKIPPED'
+        ? o.reason
+        : o.status === 'PAUSED'
+          ? `after ${o.counts.records} records`
+          : 'another process works on it'
+  return { level: 'info', message: `batch ${key} ${o.status}: ${said}`, ms: { total: ms } } as const
+}
