@@ -6,6 +6,7 @@ import { kindOf } from '../nested.ts'
 import type { HttpResponse, RequestData } from '../types.ts'
 import { checkFields, expectsForm, spellFields } from './fields.ts'
 import type { Call, Protocol } from './protocol.ts'
+import { decodeSegment } from './segment.ts'
 
 /**
  * The real-time service of ModelArts: a form or JSON goes through the hooks, and what `_postprocess` returns is the body.
@@ -20,7 +21,7 @@ export const modelarts = {
     const [, model] = /^\/v1\/infers\/([^/]+)(?:\/.*)?$/.exec(path) ?? []
     return model === undefined
       ? undefined
-      : { name: 'POST /v1/infers/{model}', methods: ['POST'], model: decoded(model) }
+      : { name: 'POST /v1/infers/{model}', methods: ['POST'], model: decodeSegment(model) }
   },
 
   decode(req, manifest) {
@@ -97,17 +98,4 @@ function wrongType(type: string, manifest: Manifest): AppError {
     got: type.slice(0, 80) || 'none',
     fix,
   })
-}
-
-function decoded(segment: string): string {
-  try {
-    return decodeURIComponent(segment)
-  } catch (cause) {
-    throw new AppError('BAD_REQUEST', {
-      where: 'the path',
-      expected: 'percent-encoded UTF-8',
-      got: 'something else',
-      cause,
-    })
-  }
 }
