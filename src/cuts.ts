@@ -19,6 +19,10 @@ export const CUTS: Readonly<Record<string, CutRow>> = {
     bytes: true,
     prepare: async (cut) => (await import('./tfexample/cut.ts')).parseExampleCut(cut),
   },
+  parseSequenceExample: {
+    bytes: true,
+    prepare: async (cut) => (await import('./tfexample/cut.ts')).parseSequenceCut(cut),
+  },
   strings: {
     bytes: false,
     prepare: async (cut) => (await import('./strings.ts')).stringCut(cut),

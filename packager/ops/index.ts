@@ -24,6 +24,7 @@ import { NORM } from './norm.ts'
 import type { OpTable } from './op.ts'
 import { PAD } from './pad.ts'
 import { PARSE } from './parse.ts'
+import { PARSE_SEQUENCE } from './parsesequence.ts'
 import { POOL } from './pool.ts'
 import { QUANTIZE } from './quantize.ts'
 import { RAGGED } from './ragged.ts'
@@ -94,6 +95,7 @@ export const FAMILIES = {
   TENSOR_ARRAY,
   RNN,
   PARSE,
+  PARSE_SEQUENCE,
 } as const satisfies Record<string, OpTable>
 
 /** The op table: every TensorFlow op that can be imported. */

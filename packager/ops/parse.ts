@@ -8,14 +8,14 @@ import { constStrings, type Dim, type Value } from '../onnx/value.ts'
 import { type AnyNode, type OpTable, op, unsupported } from './op.ts'
 
 /** A name or a string of a feature as bytes, which is how the parser compares them. */
-const asBytes = (text: string): string => bytesToString(Buffer.from(text, 'utf8'))
+export const asBytes = (text: string): string => bytesToString(Buffer.from(text, 'utf8'))
 
-function kind(n: AnyNode, dtype: string): FeatureKind {
+export function kind(n: AnyNode, dtype: string): FeatureKind {
   if (dtype === 'string' || dtype === 'float32' || dtype === 'int64') return dtype
   throw unsupported(n, 'features of string, float or int64', dtype)
 }
 
-function names(n: AnyNode, v: Value | undefined, what: string): readonly string[] {
+export function names(n: AnyNode, v: Value | undefined, what: string): readonly string[] {
   const list = v && constStrings(v)
   if (!list) throw unsupported(n, `constant ${what}`, 'computed ones')
   return list.map(asBytes)
@@ -30,7 +30,13 @@ function plain(x: number | bigint | string): number | string {
   return NAMED[String(x)] ?? x
 }
 
-function denseSpec(n: AnyNode, name: string, shape: TfShape, dtype: string, fallback: Value | undefined): DenseSpec {
+export function denseSpec(
+  n: AnyNode,
+  name: string,
+  shape: TfShape,
+  dtype: string,
+  fallback: Value | undefined,
+): DenseSpec {
   if (!shape || shape.slice(1).includes(null))
     throw unsupported(n, 'dense shapes that are known but for their first dimension', 'another one')
   if (!fallback?.data) throw unsupported(n, 'constant default values', 'computed ones')
@@ -72,7 +78,7 @@ function parse(n: AnyNode, serialized: Value, single: boolean, f: Features, b: B
 }
 
 /** Names, sparse keys and so on come one after the other; this hands them out. */
-function taker<T>(list: readonly T[]): (count: number) => readonly T[] {
+export function taker<T>(list: readonly T[]): (count: number) => readonly T[] {
   let at = 0
   return (count) => {
     at += count
@@ -80,7 +86,8 @@ function taker<T>(list: readonly T[]): (count: number) => readonly T[] {
   }
 }
 
-const NOTE = 'on an input of the signature, with constant keys and defaults; the runtime parses before the graph runs'
+export const NOTE =
+  'on an input of the signature, with constant keys and defaults; the runtime parses before the graph runs'
 
 /** tf.Example: what ONNX has no operator for and the runtime does itself. */
 export const PARSE = {

@@ -5,10 +5,13 @@ import { type FeatureKind, kindOf, SINKS, type Sink } from './feature.ts'
 import { type DenseSpec, type ExampleSpec, type FeatureSpec, isOpen, stride } from './spec.ts'
 
 /** A padded batch of ragged rows is the one thing that grows faster than the request: this many elements at most. */
-const MAX_PADDED = 2 ** 28
+export const MAX_PADDED = 2 ** 28
 
 /** TensorFlow's names of the kinds, the ones that authors wrote into their feature specs. */
-const SPELLED = { string: 'string', float32: 'float', int64: 'int64' } as const satisfies Record<FeatureKind, string>
+export const SPELLED = { string: 'string', float32: 'float', int64: 'int64' } as const satisfies Record<
+  FeatureKind,
+  string
+>
 
 interface Column {
   readonly spec: FeatureSpec

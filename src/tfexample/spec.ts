@@ -32,6 +32,27 @@ export interface ExampleSpec {
   readonly features: readonly FeatureSpec[]
 }
 
+/** One list of a SequenceExample: a feature in each step. */
+export type ListSpec =
+  | (SparseSpec | RaggedSpec)
+  | {
+      readonly kind: 'dense'
+      readonly name: string
+      readonly dtype: FeatureKind
+      /** of one step */
+      readonly shape: readonly number[]
+      /** a list that is not there counts as empty */
+      readonly mayMiss: boolean
+    }
+
+export interface SequenceSpec {
+  readonly single: boolean
+  readonly context: readonly FeatureSpec[]
+  readonly lists: readonly ListSpec[]
+}
+
+export const strideOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)
+
 /** Elements of one example, or of one step where the first dimension is open. */
 export function stride(f: DenseSpec): number {
   return f.shape.reduce<number>((n, d, i) => n * (i === 0 && d === null ? 1 : (d ?? 1)), 1)

@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { maskedCrc32c } from '../../src/crc32c.ts'
 import { parseExamples } from '../../src/tfexample/parse.ts'
+import { parseSequences } from '../../src/tfexample/sequence.ts'
 import type { ExampleSpec } from '../../src/tfexample/spec.ts'
 import { readTfRecords } from '../../src/tfexample/tfrecord.ts'
 import { onlyOurErrors } from './support.ts'
@@ -48,6 +49,23 @@ describe('damaged tf.Examples', () => {
           )
       }),
     )
+  // the context of a SequenceExample is read as an Example is; its lists lie behind
+  const message = (tag: number, body: Uint8Array) => Buffer.concat([Buffer.from([tag, body.length]), body])
+  const step = message(10, message(18, message(10, Buffer.alloc(8))))
+  const entry = Buffer.concat([message(10, Buffer.from('d')), message(18, Buffer.concat([step, step]))])
+  const sequence = Buffer.concat([serialized[1]!, message(18, message(10, entry))])
+  const lists = [{ kind: 'dense', name: 'd', dtype: 'float32', shape: [2], mayMiss: true }] as const
+  test('with lists', () => {
+    assert.deepEqual(parseSequences({ single: false, context: [], lists }, [sequence])[0]!.shape, [1, 2, 2])
+    return onlyOurErrors(4, 3000, sequence, (damaged) => {
+      const outputs = parseSequences({ single: false, context: features, lists }, [damaged, sequence])
+      for (const t of outputs)
+        assert.equal(
+          t.data.length,
+          t.shape.reduce((n, d) => n * d, 1),
+        )
+    })
+  })
   const records = Buffer.concat([...serialized, Buffer.alloc(300, 7)].map(record))
   test('in TFRecord files', () => onlyOurErrors(2, 1500, records, readAll))
   test('in gzipped TFRecord files', () => onlyOurErrors(3, 150, gzipSync(records), readAll))

@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import { isAppError } from '../../src/errors.ts'
 import { bytesOf, type Tensor } from '../../src/tensor.ts'
 import { parseExamples } from '../../src/tfexample/parse.ts'
+import { parseSequences } from '../../src/tfexample/sequence.ts'
 import type { ExampleSpec, FeatureSpec } from '../../src/tfexample/spec.ts'
 
 interface Answer {
@@ -101,6 +102,36 @@ describe('tf.Example', () => {
     const many = Array.from({ length: 20_000 }, (_, i) => (i === 0 ? long : Buffer.alloc(0)))
     assert.throws(() => parseExamples({ single: false, features }, many), /padded batch/)
   })
+})
+
+describe('tf.SequenceExample', () => {
+  const message = (tag: number, ...parts: Uint8Array[]) => {
+    const body = Buffer.concat(parts)
+    return Buffer.concat([Buffer.from([tag]), varint(body.length), body])
+  }
+  const floats = (n: number) => message(10, message(18, message(10, Buffer.alloc(4 * n))))
+  const lists = (name: string, ...steps: Buffer[]) =>
+    message(18, message(10, message(10, Buffer.from(name)), message(18, ...steps)))
+  const dense = { kind: 'dense', name: 'd', dtype: 'float32', shape: [2], mayMiss: false } as const
+  const run = (bytes: Uint8Array) => parseSequences({ single: false, context: [], lists: [dense] }, [bytes])
+
+  test('of two lists with one name the later counts', () => {
+    const [values, lengths] = run(Buffer.concat([lists('d', floats(2)), lists('d', floats(2), floats(2))]))
+    assert.deepEqual(values!.shape, [1, 2, 2])
+    assert.deepEqual(lengths!.data, BigInt64Array.of(2n))
+  })
+  const refusals: [string, Buffer, RegExp][] = [
+    ['a list that is missing', Buffer.alloc(0), /required list \(float\) for feature list d of tf\.SequenceExample 0/],
+    ['a step of another size', lists('d', floats(2), floats(3)), /2 values for shape \[2\] in each step .* received 3/],
+    ['a step without values', lists('d', message(10)), /received 0/],
+    [
+      'a step of another kind',
+      lists('d', message(10, message(26, message(10, Buffer.of(1, 2))))),
+      /expected float .* received int64/,
+    ],
+    ['no message', Buffer.from('nope'), /4 bytes that are none/],
+  ]
+  for (const [what, bytes, text] of refusals) test(`refused: ${what}`, () => assert.throws(() => run(bytes), text))
 })
 
 function varint(n: number): Buffer {
