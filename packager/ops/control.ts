@@ -3,6 +3,7 @@ import type { Builder } from '../onnx/builder.ts'
 import { constNumber } from '../onnx/value.ts'
 import { branch, truth } from './branch.ts'
 import { withShape } from './core.ts'
+import { zeros } from './lists.ts'
 import { emitLoop } from './loop.ts'
 import { type FuncAttr, type OpRow, type OpTable, type Out, op, unsupported } from './op.ts'
 
@@ -58,6 +59,7 @@ function shaped(outs: readonly Out[], attr: unknown, b: Builder): readonly Out[]
 
 const refused: OpRow = op({
   in: [],
+  note: 'refused, with the reason',
   emit: (n) => {
     throw unsupported(n, 'a graph for inference on one machine', `${n.op}, which ${WHY[n.op]}`)
   },
@@ -75,6 +77,22 @@ export const CONTROL = {
   StatelessCase: cases,
   While: loop,
   StatelessWhile: loop,
+  // which kind of device runs this: of Keras 2's recurrent layers it takes the branch that is not cuDNN's
+  DeviceIndex: op({
+    in: [],
+    attrs: { device_names: 'strings' },
+    emit: (n, b) => {
+      const at = n.attrs.device_names.findIndex((d) => d.toUpperCase() === 'CPU')
+      return b.scalar('int32', at < 0 ? n.attrs.device_names.length : at)
+    },
+  }),
+  ToBool: op({ in: ['input'], emit: (n, b) => truth(n.in.input, b) }),
+  // stands for a result that the other branch has and nobody reads when this one is taken
+  FakeParam: op({
+    in: [],
+    attrs: { dtype: 'type', shape: 'shape' },
+    emit: (n, b) => zeros(n.dtype('dtype'), b.ints((n.attrs.shape ?? []).map((d) => d ?? 0)), b),
+  }),
   RemoteCall: refused,
   SymbolicGradient: refused,
 } satisfies OpTable

@@ -89,6 +89,7 @@ const blockLstm = (order: Weights['order'], forget: boolean, clip: number): OpRo
 
 const opaque: OpRow = op({
   in: [],
+  note: 'refused, with the reason',
   emit: (n) => {
     throw unsupported(
       n,
