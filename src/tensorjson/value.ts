@@ -159,13 +159,13 @@ class Parser {
 
   #number(): bigint | number {
     const start = this.#at
+    this.#reader.integral = true
     const value = this.#reader.read(start, false)
     if (this.#reader.at < 0) return this.#zero(start)
     this.#at = this.#reader.at
-    if (!Number.isInteger(value)) return value
-    const token = tokenAt(this.#text, start)
-    if (!/^-?\d{1,20}$/.test(token)) return value
-    const exact = BigInt(token)
+    if (!this.#reader.integral) return value
+    if (Number.isSafeInteger(value)) return BigInt(value)
+    const exact = BigInt(tokenAt(this.#text, start).slice(0, 400))
     // rapidjson's integers have 64 bits; longer ones are doubles
     return exact < -(2n ** 63n) || exact >= 2n ** 64n ? value : exact
   }

@@ -4,7 +4,7 @@ import type { Tensor } from '../../tensor.ts'
 import { isBase64, toTensor } from '../../tensorjson/convert.ts'
 import { quoteJson } from '../../tensorjson/spell.ts'
 import { differs, stack } from '../../tensorjson/stack.ts'
-import { expand, isList, isNumbers, isObject, type Json, type JsonObject } from '../../tensorjson/value.ts'
+import { expand, isList, isNumbers, isObject, type Json, type JsonObject, member } from '../../tensorjson/value.ts'
 import type { Tensors } from '../../types.ts'
 import { invalid, wrongBody } from './body.ts'
 
@@ -52,6 +52,36 @@ function values(given: Exclude<Parameters<typeof toTensor>[0], string>, spec: Te
 }
 
 function objects(list: readonly Json[], inputs: Signature['inputs']): Tensors {
+  return regularObjects(list, inputs) ?? irregularObjects(list, inputs)
+}
+
+/** Objects that each have exactly the inputs, as nearly all requests have them; undefined where anything is wrong. */
+function regularObjects(list: readonly Json[], inputs: Signature['inputs']): Tensors | undefined {
+  const names = Object.keys(inputs)
+  const feeds: Tensors = Object.create(null)
+  try {
+    for (const name of names) {
+      const column: Json[] = []
+      for (const element of list) {
+        const value = isRow(element) && element.members.length === names.length ? member(element, name) : undefined
+        if (value === undefined) return undefined
+        column.push(value)
+      }
+      // scalars are the elements of one list; of lists each may be an array already
+      const scalars = column.every((v) => !isList(v) && (v === null || !isNumbers(v)))
+      const tensors = scalars ? [] : column.map((v) => toTensor(v, inputs[name]!))
+      if (tensors.some((t) => differs(t, tensors[0]!))) return undefined
+      feeds[name] = scalars ? toTensor(column, inputs[name]!) : stack(tensors)
+    }
+    return feeds
+  } catch (e) {
+    if (isAppError(e)) return undefined
+    throw e
+  }
+}
+
+/** One by one, so that what is wrong can be told by its place; objects may leave out inputs that have a default. */
+function irregularObjects(list: readonly Json[], inputs: Signature['inputs']): Tensors {
   const columns = new Map<string, Tensor[]>()
   for (const [i, element] of list.entries()) {
     if (!isRow(element))
