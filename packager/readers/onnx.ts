@@ -3,9 +3,9 @@ import { basename, dirname } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import type { Signature, TensorSpec } from '../../src/manifest.ts'
 import { checkExternal, type OnnxGraphTensors, tensorsOf } from '../formats/onnxdata.ts'
+import { signatureFrom } from '../formats/onnxmeta.ts'
 import { ONNX_FROM } from '../formats/proto/onnx.ts'
 import { decode, has, type Int64, toNumber } from '../formats/protobuf.ts'
-import { signatureFrom } from '../onnx/metadata.ts'
 import type { Reader } from './reader.ts'
 
 interface TypeProto {
