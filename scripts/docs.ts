@@ -5,6 +5,7 @@ import { FAMILIES } from '../packager/ops/index.ts'
 import { configMarkdown } from '../packager/package/markdown.ts'
 import { READERS } from '../packager/readers/index.ts'
 import { projectRoot } from '../packager/root.ts'
+import { STRUCTURED_OPS } from '../packager/structure/edges.ts'
 import { ERRORS, type ErrorRow } from '../src/errors.ts'
 
 const cell = (s: string) => s.replaceAll('|', '\\|').replaceAll('\n', ' ')
@@ -30,13 +31,15 @@ export function opsMarkdown(): string {
     const noted = Object.entries(table).map(([name, row]) => (row.note ? `${name} (${row.note})` : name))
     return `### ${family}\n\n${noted.sort().join(' · ')}`
   })
-  const count = Object.values(FAMILIES).reduce((n, t) => n + Object.keys(t).length, 0)
+  const structure = `### STRUCTURE\n\nmade into If, Case and While before conversion: ${STRUCTURED_OPS.join(' · ')}`
+  const count = new Set([...STRUCTURED_OPS, ...Object.values(FAMILIES).flatMap((t) => Object.keys(t))]).size
   return [
     '# What can be imported',
     'Generated from the tables in packager/readers and packager/ops.',
     `## Model formats\n\n${rows(['format', 'recognised by'], formats)}`,
     `## TensorFlow operators: ${count}`,
     ...families,
+    structure,
     '',
   ].join('\n\n')
 }
