@@ -49,6 +49,7 @@ export class Converter {
     this.model = model
     this.env = {
       variable: (node) => this.model.variable(node),
+      nodesOf: (op) => this.nodesOf(op),
       restored: (key) => this.model.restored?.(key),
       asset: (name) => this.model.assets.get(name),
       initialise: (table) => this.initialise(table, b),
@@ -185,6 +186,11 @@ export class Converter {
       call: (func, args, inner) => this.call(func, args, inner ?? b),
       env: this.env,
     } as NodeCtx
+  }
+
+  private *nodesOf(op: string): Iterable<TfNode> {
+    for (const nodes of [this.model.graph.nodes, ...[...this.model.graph.functions.values()].map((f) => f.nodes)])
+      for (const node of nodes.values()) if (node.op === op) yield node
   }
 
   private call(func: FuncAttr | string, args: readonly Out[], b: Builder): Out[] {

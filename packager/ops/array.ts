@@ -5,6 +5,7 @@ import { indexType, int64 } from './cast.ts'
 import { fromPair, isComplex, pairOf } from './complex.ts'
 import { type AnyNode, type OpRow, type OpTable, op, unsupported } from './op.ts'
 import { axisOf } from './reduce.ts'
+import { raggedShape } from './variant.ts'
 
 export { int64 } from './cast.ts'
 
@@ -92,10 +93,15 @@ const transpose = (conjugated: boolean): OpRow =>
 
 export const ARRAY = {
   Shape: op({
-    in: ['input'],
+    in: ['input!'],
     attrs: { out_type: null },
     parts: true,
-    emit: (n, b) => b.cast(b.shapeOf(n.in.input), indexType(n.attrs.out_type)),
+    emit: (n, b) => {
+      const x = n.inputs[0]!
+      if (x.kind === 'handle') return b.cast(raggedShape(n, x, b), indexType(n.attrs.out_type))
+      if (x.kind !== 'tensor') throw unsupported(n, 'a tensor', `a ${x.kind}`)
+      return b.cast(b.shapeOf(x), indexType(n.attrs.out_type))
+    },
   }),
   ShapeN: op({
     in: ['input*'],

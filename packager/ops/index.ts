@@ -46,6 +46,7 @@ import { STRINGS } from './strings.ts'
 import { TABLES } from './tables.ts'
 import { TENSOR_ARRAY } from './tensorarray.ts'
 import { TENSOR_LIST } from './tensorlist.ts'
+import { VARIANT } from './variant.ts'
 
 /** One file per family; a test checks that no op has two rows. */
 export const FAMILIES = {
@@ -90,6 +91,7 @@ export const FAMILIES = {
   SPARSE,
   SET_OPS,
   RAGGED,
+  VARIANT,
   CONTROL,
   TENSOR_LIST,
   TENSOR_ARRAY,

@@ -125,6 +125,8 @@ export function unsupported(n: Pick<AnyNode, 'op' | 'name'>, expected: string, g
 /** What rows may ask of the model; they touch no files. */
 export interface Env {
   variable(node: TfNode): TfTensor
+  /** all nodes of an op, functions included: what a row may look at when its own node leaves a type open */
+  nodesOf(op: string): Iterable<TfNode>
   /** a tensor of the checkpoint by its key, for restore ops that fill tables */
   restored(key: string): TfTensor | undefined
   /** text of the asset file whose path a tensor carries */

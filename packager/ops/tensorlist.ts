@@ -19,6 +19,7 @@ import {
   type TensorList,
 } from './lists.ts'
 import { type AnyNode, type OpRow, type OpTable, type Out, op, unsupported } from './op.ts'
+import { emptyRows, raggedOf, rowsOf } from './variant.ts'
 
 /** @throws {AppError} UNSUPPORTED_OPS when the input is not a list of tensors */
 export function listIn(n: AnyNode, from: Out | undefined): TensorList {
@@ -114,7 +115,10 @@ export const TENSOR_LIST = {
   TensorListReserve: op({
     in: ['element_shape', 'num_elements'],
     attrs: { element_dtype: 'type' },
-    emit: (n, b) => unset(n, n.in.element_shape, b.cast(n.in.num_elements, 'int64'), b),
+    emit: (n, b) =>
+      n.attrs.element_dtype === 'variant'
+        ? listHandle(n, emptyRows(n, b.cast(n.in.num_elements, 'int64'), b))
+        : unset(n, n.in.element_shape, b.cast(n.in.num_elements, 'int64'), b),
   }),
   EmptyTensorList: op({
     in: ['element_shape', 'max_num_elements'],
@@ -122,9 +126,14 @@ export const TENSOR_LIST = {
     emit: (n, b) => unset(n, n.in.element_shape, b.int(0), b),
   }),
   TensorListFromTensor: op({
-    in: ['tensor', 'element_shape'],
+    in: ['tensor!', 'element_shape'],
     attrs: { element_dtype: 'type' },
-    emit: (n, b) => listHandle(n, fromTensor(n, n.in.tensor, elementShape(n.in.element_shape, b), b)),
+    emit: (n, b) => {
+      const x = n.in.tensor
+      if (x.kind === 'handle') return listHandle(n, rowsOf(n, x, b))
+      if (x.kind !== 'tensor') throw unsupported(n, 'a tensor', `a ${x.kind}`)
+      return listHandle(n, fromTensor(n, x, elementShape(n.in.element_shape, b), b))
+    },
   }),
   TensorListGetItem: op({
     in: ['input_handle!', 'index', 'element_shape'],
@@ -147,8 +156,12 @@ export const TENSOR_LIST = {
   }),
   TensorListStack: op({
     in: ['input_handle!', 'element_shape'],
-    attrs: { num_elements: -1 },
+    attrs: { element_dtype: 'type', num_elements: -1 },
     emit: (n, b) => {
+      if (n.attrs.element_dtype === 'variant') {
+        const [values, lengths] = joinedElements(n, listIn(n, n.in.input_handle), undefined, b)
+        return values?.kind === 'tensor' && lengths?.kind === 'tensor' ? raggedOf(n, values, lengths, b) : REFUSED
+      }
       const out = stack(n, listIn(n, n.in.input_handle), elementShape(n.in.element_shape, b), b)
       if (out.kind !== 'tensor' || n.attrs.num_elements < 0 || !out.shape) return out
       return withShape(out, [n.attrs.num_elements, ...out.shape.slice(1).map(() => null)], b)

@@ -14,6 +14,7 @@ export function layerEnv(cuts: Pick<Env, 'cut' | 'isInput'>): Env {
   return {
     ...cuts,
     variable: none('variables'),
+    nodesOf: () => [],
     restored: () => undefined,
     asset: () => undefined,
     initialise: none('tables'),
