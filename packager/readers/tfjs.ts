@@ -69,7 +69,7 @@ function tfjsModel(dir: string, json: ModelJson, options: ReadOptions): TfModel 
   const weights = readTfjsWeights(dir, json.weightsManifest ?? [])
   const read = (topology: object | undefined, where: string): TfGraph =>
     topology
-      ? withWeights(graphOf(fromJson<GraphDef>('tensorflow.GraphDef', topology, `model.json, ${where}`)), weights)
+      ? withWeights(fromJson<GraphDef>('tensorflow.GraphDef', topology, `model.json, ${where}`), weights)
       : { nodes: new Map(), functions: new Map() }
   const main = read(json.modelTopology, 'modelTopology')
   const tables = read(json.modelInitializer, 'modelInitializer')
@@ -90,11 +90,27 @@ function tfjsModel(dir: string, json: ModelJson, options: ReadOptions): TfModel 
   }
 }
 
-/** Constants have their values in the shards, under the name of the node. */
-function withWeights(graph: TfGraph, weights: ReadonlyMap<string, TfTensor>): TfGraph {
+/** The fields of a tensor without those that only say what it is. */
+const VALUES = (t: object): string[] => Object.keys(t).filter((k) => k !== 'dtype' && k !== 'tensor_shape')
+
+/**
+ * Constants have their values in the shards, under the name of the node. One without a value of its own would mean zeros to TensorFlow,
+ * but here that its weight was lost. @throws {AppError} BAD_MODEL_FILE
+ */
+function withWeights(def: GraphDef, weights: ReadonlyMap<string, TfTensor>): TfGraph {
+  const graph = graphOf(def)
+  const inline = new Set(
+    (def.node ?? []).filter((n) => VALUES((n.attr?.value?.tensor ?? {}) as object).length > 0).map((n) => n.name),
+  )
   const nodes = new Map<string, TfNode>()
   for (const [name, node] of graph.nodes) {
     const weight = node.op === 'Const' ? weights.get(name) : undefined
+    if (node.op === 'Const' && !weight && !inline.has(name))
+      throw new AppError('BAD_MODEL_FILE', {
+        where: `constant ${name} in model.json`,
+        expected: 'its value in weightsManifest',
+        got: `${weights.size} other weights`,
+      })
     nodes.set(name, weight ? { ...node, attrs: { value: { tensor: fitting(node, weight) } } } : node)
   }
   return { nodes, functions: graph.functions }
