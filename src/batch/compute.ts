@@ -2,15 +2,15 @@ import { now } from '../clock.ts'
 import { AppError, type ErrorCode, isAppError } from '../errors.ts'
 import { overrides } from '../hooks.ts'
 import { type Answerer, createAnswerer, type Entry } from './answer.ts'
-import { ALONE, type Checkpoint, type Claim } from './ledger.ts'
+import { ALONE, type Checkpoint, type Claim, LEASE_MS } from './ledger.ts'
 import { linesOf } from './lines.ts'
 import { chunksOf, recordsOf } from './records.ts'
 import type { Control, Run } from './run.ts'
 import { openSink } from './sink.ts'
 import type { BatchRecord, Position, ReadContext, Result, ResultWriter } from './types.ts'
 
-const CHUNK = { records: 256, lists: 32, bytes: 8 * 2 ** 20 }
-const CHECKPOINT_MS = 15_000
+/** `ms`: a chunk should not take longer, so that time is looked at and the lease renewed often enough */
+const CHUNK = { first: 32, records: 256, lists: 32, bytes: 8 * 2 ** 20, ms: 4_000 }
 /** for the checkpoint itself, and for the function to answer */
 const MARGIN_MS = 3_000
 /** a file whose very reading ends the process this often is given up */
@@ -105,14 +105,18 @@ export async function compute(
 
   const limits = control.deadline === undefined ? {} : { deadline: control.deadline - MARGIN_MS / 2 }
   let slowest = 0
+  let perRecord = 0
   const timeLeft = () => {
     if (control.signal?.aborted) return false
     return control.deadline === undefined || Date.now() + 1.5 * slowest + MARGIN_MS < control.deadline
   }
   const answer = async (entries: Promise<Entry[]>, next: Position) => {
     const start = now()
+    const before = counts.records
     await emit(await answerer.answer(await entries, limits), next)
-    slowest = Math.max(slowest, now() - start)
+    const took = now() - start
+    slowest = Math.max(slowest, took)
+    perRecord = took / Math.max(1, counts.records - before)
   }
 
   // decoded while the chunk before it is in the graph
@@ -125,7 +129,11 @@ export async function compute(
 
   const only = !run.item.onlyErrors ? undefined : await numbersIn(run, run.item.onlyErrors)
   const chunks = chunksOf(recordsOf(format, context), {
-    count: (record) => (record < state.suspectUntil ? 1 : format.lists ? CHUNK.lists : CHUNK.records),
+    count: (record) => {
+      if (record < state.suspectUntil) return 1
+      const most = perRecord === 0 ? CHUNK.first : format.lists ? CHUNK.lists : CHUNK.records
+      return Math.max(1, Math.min(most, Math.floor(CHUNK.ms / perRecord)))
+    },
     bytes: CHUNK.bytes,
     ...(only && { wanted: (record: number) => only.has(record) }),
   })
@@ -147,7 +155,7 @@ export async function compute(
         await drain()
         ahead = { entries, next: last.next }
       }
-      if (now() - saved > CHECKPOINT_MS) await checkpoint()
+      if (now() - saved > (control.leaseMs ?? LEASE_MS) / 4) await checkpoint()
     }
     if (ahead && !timeLeft()) return await paused()
     await drain()

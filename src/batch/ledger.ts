@@ -37,7 +37,8 @@ export interface Checkpoint {
 
 /** A record is named CRASHED once it has ended this many attempts all by itself. */
 export const ALONE = 2
-const LEASE = 60_000
+/** renewed with each checkpoint, which is written four times as often */
+export const LEASE_MS = 60_000
 
 export interface Claim {
   readonly state: Checkpoint
@@ -60,7 +61,7 @@ export async function claim(
   store: ObjectStore,
   ref: ObjectRef,
   run: string,
-  { takeOver = false, leaseMs = LEASE }: ClaimOptions = {},
+  { takeOver = false, leaseMs = LEASE_MS }: ClaimOptions = {},
 ): Promise<Claim | undefined> {
   const owner = randomUUID()
   const lease = () => ({ owner, until: Date.now() + leaseMs })

@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, fork } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { randomOf } from '../../fixtures/batch/faulty.ts'
+import { isBad, lineOf, stage } from '../../fixtures/batch/job.ts'
+
+const work = mkdtempSync(join(tmpdir(), 'modelayer-chaos-'))
+after(() => rmSync(work, { recursive: true, force: true }))
+
+const child = new URL('../../fixtures/batch/child.ts', import.meta.url)
+const LEASE = 400
+
+interface Setup {
+  readonly dir: string
+  readonly input: string
+  readonly output: string
+  readonly model: string
+}
+
+function setup(name: string, hooks?: string): Setup {
+  const dir = join(work, name)
+  const s = { dir, input: join(dir, 'in'), output: join(dir, 'out'), model: join(dir, 'model') }
+  mkdirSync(s.input, { recursive: true })
+  mkdirSync(s.output, { recursive: true })
+  stage(s.model, 'softmax', hooks)
+  return s
+}
+
+/**
+ * Two processes at one queue, as SQS and Lambda would have it: a message that is not answered comes back. `disturb` may kill.
+ * Returns how many processes were needed.
+ */
+async function drain(
+  s: Setup,
+  queue: string[],
+  { workers, seed, rate, disturb }: { workers: number; seed: number; rate: number; disturb(c: ChildProcess): void },
+): Promise<number> {
+  let processes = 0
+  let open = queue.length
+  const loop = async () => {
+    while (open > 0) {
+      const args = [s.model, s.input, s.output, String(seed * 1000 + processes++), String(rate), String(LEASE)]
+      const c = fork(child, args, { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+      const events: unknown[] = []
+      let wake = () => {}
+      c.on('message', (m) => {
+        events.push(m)
+        wake()
+      })
+      c.on('exit', () => {
+        events.push('exit')
+        wake()
+      })
+      const next = async () => {
+        if (events.length === 0)
+          await new Promise<void>((resolve) => {
+            wake = resolve
+          })
+        return events.shift()
+      }
+      if ((await next()) === 'exit') continue
+      disturb(c)
+      for (;;) {
+        const key = queue.shift()
+        if (key === undefined) {
+          if (open === 0) break
+          await sleep(10)
+          if (c.exitCode !== null || c.signalCode !== null) break
+          continue
+        }
+        c.send(key)
+        const answer = (await next()) as { status: string } | 'exit'
+        if (answer === 'exit') {
+          queue.push(key)
+          break
+        }
+        if (answer.status === 'DONE' || answer.status === 'SKIPPED') open--
+        else {
+          // an error goes back as well: five percent of failures beat the patience of the store now and then
+          await sleep(LEASE / 4)
+          queue.push(key)
+        }
+      }
+      c.kill('SIGKILL')
+    }
+  }
+  await Promise.all(Array.from({ length: workers }, loop))
+  return processes
+}
+
+interface Line {
+  readonly record: number
+  readonly code?: string
+}
+
+function linesOf(s: Setup, key: string): { answered: Line[]; named: Line[]; files: string[] } {
+  const files = readdirSync(s.output).filter((f) => f.startsWith(`${key}.`))
+  const read = (pattern: RegExp) =>
+    files
+      .filter((f) => pattern.test(f))
+      .flatMap((f) => readFileSync(join(s.output, f), 'utf8').split('\n').filter(Boolean))
+      .map((l) => JSON.parse(l) as Line)
+  return { answered: read(/[0-9a-f]{12}\.jsonl$/), named: read(/\.err\.jsonl$/), files }
+}
+
+const numbers = (n: number) => Array.from({ length: n }, (_, i) => i)
+
+const SEEDS = (process.env.CHAOS_SEEDS ?? '1,2').split(',').map(Number)
+
+for (const seed of SEEDS)
+  test(`chaos, seed ${seed}: doubles, disorder, store failures, kill -9; each record answered or named exactly once`, async () => {
+    const random = randomOf(seed)
+    const s = setup(`seed-${seed}`)
+    const sizes = new Map<string, number>()
+    for (let i = 0; i < 12; i++) {
+      const n = 1 + Math.floor(random() ** 3 * 60_000)
+      sizes.set(`f${i}.jsonl`, n)
+      writeFileSync(
+        join(s.input, `f${i}.jsonl`),
+        numbers(n)
+          .map((k) => `${lineOf(k)}\n`)
+          .join(''),
+      )
+    }
+    const queue = [...sizes.keys(), ...sizes.keys(), ...sizes.keys()]
+      .map((key) => ({ key, at: random() }))
+      .sort((a, b) => a.at - b.at)
+      .map((m) => m.key)
+    let kills = 0
+    const processes = await drain(s, queue, {
+      workers: 2,
+      seed,
+      rate: 0.05,
+      disturb(c) {
+        if (kills++ >= 6) return
+        setTimeout(() => c.kill('SIGKILL'), 20 + random() * 500)
+      },
+    })
+    assert.ok(processes > 2, 'processes were killed')
+    for (const [key, n] of sizes) {
+      const { answered, named, files } = linesOf(s, key)
+      assert.deepEqual(
+        answered.map((l) => l.record),
+        numbers(n).filter((i) => !isBad(i)),
+        `${key} answered`,
+      )
+      assert.deepEqual(
+        named.map((l) => l.record),
+        numbers(n).filter(isBad),
+        `${key} named`,
+      )
+      assert.equal(files.filter((f) => f.endsWith('.done.json')).length, 1)
+      assert.equal(files.filter((f) => f.endsWith('.state.json')).length, 0)
+    }
+  })
+
+test('a record that ends the process is named after some attempts, and the rest is answered', async () => {
+  const hooks = `
+    const { BaseService } = require('modelayer')
+    exports.default = class extends BaseService {
+      _preprocess(data) {
+        if (data.x[0] === 666) process.kill(process.pid, 'SIGKILL')
+        return { x: [data.x] }
+      }
+    }`
+  const s = setup('poison', hooks)
+  const bad = [3, 700]
+  const text = numbers(1000).map((i) => `{"x":[${bad.includes(i) ? 666 : i % 5},0,0,0]}\n`)
+  writeFileSync(join(s.input, 'a.jsonl'), text.join(''))
+  const processes = await drain(s, ['a.jsonl'], { workers: 1, seed: 1, rate: 0, disturb: () => undefined })
+  const { answered, named } = linesOf(s, 'a.jsonl')
+  assert.deepEqual(
+    named.map((l) => [l.record, l.code]),
+    bad.map((i) => [i, 'CRASHED']),
+  )
+  assert.deepEqual(
+    answered.map((l) => l.record),
+    numbers(1000).filter((i) => !bad.includes(i)),
+  )
+  assert.ok(processes <= 10, `${processes} processes`)
+})
