@@ -1,6 +1,6 @@
 // Output shapes of what moves, cuts, joins and picks elements.
-import { type Attrs, broadcast, list, type Names, norm, num, type Rule } from './shapes.ts'
-import { constNumbers, type Dim, type Shape, type Value, type ValueDType } from './value.ts'
+import { type Attrs, broadcast, norm, num, type Rule } from './shapes.ts'
+import { constNumbers, type Dim, type Shape, type ValueDType } from './value.ts'
 
 export const reshape: Rule = ([x, target], _attrs, names) => {
   const part = target!.part

@@ -1,4 +1,4 @@
-import { constNumbers, type Dim, type OnnxAttr, type Shape, type Value, type ValueDType } from './value.ts'
+import type { Dim, OnnxAttr, Shape, Value, ValueDType } from './value.ts'
 
 export interface Inferred {
   readonly dtype: ValueDType
