@@ -60,8 +60,8 @@ export function createApp(
     async handle(req) {
       const { known, lap, end, fail } = begin(req)
       try {
-        if (cors && req.method === 'OPTIONS') return end(preflight(req))
         const route = findRoute(protocols, req, known)
+        if (cors && req.method === 'OPTIONS') return end(preflight(req))
         if (!route.methods.includes(req.method))
           throw new AppError('METHOD_NOT_ALLOWED', { expected: route.methods.join(', '), got: req.method.slice(0, 20) })
         const told = await known.protocol.inform?.(req, route, catalogue)

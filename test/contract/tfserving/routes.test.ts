@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
+import { answer } from '../../../src/http/lambda.ts'
+import { listen } from '../../../src/http/node.ts'
 import { MODELS, type Server, serveModels } from './support.ts'
 
 let server: Server
@@ -147,6 +149,8 @@ test('OPTIONS wants an origin; CORS headers come only where they were asked for'
     assert.deepEqual([status, json], [400, { error: 'Origin header is missing in CORS preflight' }])
   }
   const open = await serveModels([{ path: `${MODELS}/kinds` }], { cors: true })
+  const refused = await open.send(ask)
+  assert.deepEqual(refused.json, { error: 'Origin header is missing in CORS preflight' })
   for (const req of [
     { ...ask, headers: { origin: 'http://a' } },
     { path: ask.path, body: Buffer.from(ASK) },
@@ -156,5 +160,35 @@ test('OPTIONS wants an origin; CORS headers come only where they were asked for'
     assert.equal(headers['access-control-allow-origin'], '*')
     assert.equal(headers['access-control-allow-methods'], 'POST, GET')
     assert.equal(headers['access-control-allow-headers'], 'Content-Type')
+  }
+})
+
+test('through the fronts of Lambda and over a port', async () => {
+  const http = { method: 'POST', path: '/v1/models/kinds:predict' }
+  const context = { requestId: 'f-1', stage: '$default', domainName: 'x.execute-api.eu-west-1.amazonaws.com', http }
+  const body = Buffer.from(ASK).toString('base64')
+  const api = { version: '2.0', rawPath: http.path, rawQueryString: '', headers: {}, requestContext: context }
+  const viaApi = await answer(server.app, { ...api, body, isBase64Encoded: true }, { requestId: 'l-1' })
+  const rest = {
+    httpMethod: 'POST',
+    path: '/mapped/v1/models/kinds%3Apredict',
+    resource: '/{proxy+}',
+    pathParameters: { proxy: 'v1/models/kinds%3Apredict' },
+    headers: {},
+    requestContext: { requestId: 'f-2', stage: 'prod' },
+  }
+  const viaRest = await answer(server.app, { ...rest, body: ASK, isBase64Encoded: false }, { requestId: 'l-2' })
+  for (const { statusCode, body: text } of [viaApi, viaRest])
+    assert.deepEqual([statusCode, JSON.parse(text)], [200, { predictions: [[1]] }])
+
+  const listening = await listen(server.app, { port: 0, bodyLimit: 1000 })
+  try {
+    const ask = (text: string) => fetch(`${listening.url}${http.path}`, { method: 'POST', body: text })
+    assert.deepEqual(await (await ask(ASK)).json(), { predictions: [[1]] })
+    const tooLarge = await ask(ASK.padEnd(2000))
+    assert.equal(tooLarge.status, 413)
+    assert.match(((await tooLarge.json()) as { error: string }).error, /at most 1000 bytes/)
+  } finally {
+    await listening.close()
   }
 })

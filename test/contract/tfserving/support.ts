@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openAny } from '../../../packager/package/open.ts'
 import { stagePackage } from '../../../packager/stage.ts'
-import { createApp } from '../../../src/http/app.ts'
+import { type App, createApp } from '../../../src/http/app.ts'
 import type { Labels } from '../../../src/labels.ts'
 import type { LogLine } from '../../../src/log.ts'
 import { openStore } from '../../../src/models.ts'
@@ -24,6 +24,7 @@ export interface Reply {
 }
 
 export interface Server {
+  readonly app: App
   readonly lines: LogLine[]
   send(req: Partial<HttpRequest>): Promise<Reply>
   get(path: string): Promise<Reply>
@@ -58,6 +59,7 @@ export async function serveModels(
     return { status, headers, text, json: tryJson(text) }
   }
   return {
+    app,
     lines,
     send,
     get: (path) => send({ method: 'GET', path }),
