@@ -4,6 +4,7 @@ import { dropDead } from './deadcode.ts'
 import { mergeDuplicates } from './duplicates.ts'
 import { recursively } from './edit.ts'
 import { dropIdentities } from './identity.ts'
+import { dropUnusedResults } from './results.ts'
 import { cancelTransposes } from './transposes.ts'
 
 /** A named graph → graph step. */
@@ -20,10 +21,11 @@ export interface PassReport {
 }
 
 /**
- * In this order: identities hide patterns from every other pass; transposes cancel before biases and norms can reach their convolution;
+ * In this order: what nobody reads needs no work; identities hide patterns from every other pass; transposes cancel before biases and norms can reach their convolution;
  * what they leave unread would pass for a second reader, so it is dropped in between; duplicates are found when all forms are settled.
  */
 const PASSES: readonly Pass[] = [
+  { name: 'drop unused results', run: dropUnusedResults },
   { name: 'drop identities', run: (g) => recursively(g, dropIdentities) },
   { name: 'cancel transposes', run: (g) => recursively(g, cancelTransposes) },
   { name: 'drop dead nodes', run: (g) => recursively(g, dropDead) },
