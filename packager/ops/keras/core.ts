@@ -145,6 +145,19 @@ export const CORE_LAYERS: LayerTable = {
   GaussianNoise: identity,
   AlphaDropout: identity,
   ActivityRegularization: identity,
+  StochasticDepth: identity,
+  // of keras.applications
+  LayerScale: {
+    vars: () => ['gamma'],
+    emit: (n, b) => b.op('Mul', [n.x, n.w('gamma')]),
+  },
+  CustomScaleLayer: {
+    emit: (n, b) => {
+      const [x, y] = n.all
+      if (!x || !y) throw unsupported(n, '2 inputs', `${n.all.length}`)
+      return b.op('Add', [x.value, b.op('Mul', [y.value, b.scalar(y.value.dtype, n.config.num('scale'))])])
+    },
+  },
   SpectralNormalization: {
     vars: () => ['~vector_u'],
     children: (c, make) => make('layer', c.object('layer')),
