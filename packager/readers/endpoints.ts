@@ -3,6 +3,7 @@ import { parseRef } from '../formats/graphdef.ts'
 import type { TfDType } from '../formats/proto/tensorflow.ts'
 import type { Ref, SignatureTensor, TfGraph, TfNode, TfShape, TfSignature } from '../graph.ts'
 import { structured } from '../structure/index.ts'
+import { below, isTraining, lessonsOf, readersOf } from './training.ts'
 
 /** What a client feeds, and what training fed from: a data pipeline stands in the place of a placeholder. */
 const PLACEHOLDERS = new Set(['Placeholder', 'PlaceholderV2', 'PlaceholderWithDefault'])
@@ -12,15 +13,6 @@ const PIPELINES: Readonly<Record<string, readonly [types: string, shapes: string
   QueueDequeueManyV2: ['component_types', 'shapes'],
   QueueDequeueUpToV2: ['component_types', 'shapes'],
 }
-
-/** Nodes that mean something to training, saving or watching only. */
-const TRAINING =
-  /^(Resource)?(Sparse)?(Apply[A-Z]|Scatter(Add|Sub|Update|NdUpdate)$)|^Assign|^(Save|Restore)|Summary|Grad(V\d)?$|Grad(Input|Filter)$|^(Assert|NoOp|Print|PrintV2|Abort|CountUpTo|ControlTrigger)$|^Write|Backprop(Input|Filter)?$/
-const TRAINING_SCOPE = /(^|\/)(gradients|save|train_op|Adam|Adagrad|GradientDescent|Momentum|RMSProp)(_\d+)?\//
-/** Their first input is what the model says; labels and what follows from them are not. */
-const LOSSES = new Set(['SoftmaxCrossEntropyWithLogits', 'SparseSoftmaxCrossEntropyWithLogits', 'CTCLoss', 'CTCLossV2'])
-/** Metrics compare the answer with labels. */
-const METRICS = new Set(['InTopK', 'InTopKV2'])
 
 /** Outputs of ops that have several and commonly end a graph. */
 const COUNTS: Readonly<Record<string, number>> = {
@@ -125,27 +117,15 @@ function typeOf(node: TfNode, index: number, producer: number): { dtype: TfDType
 
 /** Tensors nobody reads, that an input reaches, and that are no business of training. */
 export function ends(graph: TfGraph): Ref[] {
-  const training = new Set<string>()
-  const readers = new Map<string, TfNode[]>()
-  for (const node of graph.nodes.values()) {
-    if (TRAINING.test(node.op) || TRAINING_SCOPE.test(node.name)) training.add(node.name)
-    for (const r of node.inputs) {
-      const list = readers.get(r.node)
-      if (list) list.push(node)
-      else readers.set(r.node, [node])
-    }
-  }
-  const teachers = teaching(graph)
-  const judged = below(graph, readers, (n) => LOSSES.has(n.op) || METRICS.has(n.op) || teachers.has(n.name))
+  const readers = readersOf(graph)
+  const training = new Set([...graph.nodes.values()].filter(isTraining).map((n) => n.name))
+  const isEnd = (n: TfNode): boolean =>
+    !isInput(n) && !training.has(n.name) && (readers.get(n.name) ?? []).every((r) => training.has(r.name))
+  const lessons = lessonsOf(graph, isInput, isEnd)
+  const judged = below(graph, readers, (n) => lessons.taught.has(n.name))
   const openFrom = (start: (n: TfNode) => boolean): TfNode[] => {
     const fed = below(graph, readers, start)
-    return [...graph.nodes.values()].filter(
-      (n) =>
-        fed.has(n.name) &&
-        !isInput(n) &&
-        !training.has(n.name) &&
-        (readers.get(n.name) ?? []).every((r) => training.has(r.name)),
-    )
+    return [...graph.nodes.values()].filter((n) => fed.has(n.name) && isEnd(n))
   }
   const placed = openFrom((n) => PLACEHOLDERS.has(n.op))
   const open = placed.length > 0 ? placed : openFrom(isInput)
@@ -153,42 +133,8 @@ export function ends(graph: TfGraph): Ref[] {
   const results =
     answers.length > 0
       ? answers.flatMap((n) => Array.from({ length: countOf(n) }, (_, index) => ({ node: n.name, index })))
-      : [...graph.nodes.values()].filter((n) => LOSSES.has(n.op)).map((n) => n.inputs[0]!)
+      : lessons.predictions
   return [...new Map(results.map((r) => [spelled(r), r])).values()]
-}
-
-/** What only training knows: the labels that a loss compares with, and variables that count (steps, sums of metrics). */
-function teaching(graph: TfGraph): Set<string> {
-  const out = new Set<string>()
-  const sources = (r: Ref | undefined) =>
-    above(graph, r ? [r.node] : []).filter((name) => isInput(graph.nodes.get(name)!))
-  for (const n of graph.nodes.values()) {
-    if (/^Assign(Add|Sub)/.test(n.op) && n.inputs[0]) out.add(n.inputs[0].node)
-    if (!LOSSES.has(n.op)) continue
-    const features = new Set(sources(n.inputs[0]))
-    for (const name of sources(n.inputs[1])) if (!features.has(name)) out.add(name)
-  }
-  return out
-}
-
-/** Names of the nodes that these need, themselves included. */
-function above(graph: TfGraph, start: readonly string[]): string[] {
-  const seen = new Set(start)
-  for (const name of seen) for (const r of graph.nodes.get(name)?.inputs ?? []) seen.add(r.node)
-  return [...seen].filter((name) => graph.nodes.has(name))
-}
-
-/** Names of the nodes that `start` matches and of all that read them, near or far. */
-function below(graph: TfGraph, readers: ReadonlyMap<string, TfNode[]>, start: (n: TfNode) => boolean): Set<string> {
-  const stack = [...graph.nodes.values()].filter(start)
-  const seen = new Set(stack.map((n) => n.name))
-  for (let n = stack.pop(); n; n = stack.pop())
-    for (const r of readers.get(n.name) ?? [])
-      if (!seen.has(r.name)) {
-        seen.add(r.name)
-        stack.push(r)
-      }
-  return seen
 }
 
 function countOf(n: TfNode): number {

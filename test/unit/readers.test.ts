@@ -50,6 +50,9 @@ describe('graphs without a signature', () => {
       assert.deepEqual(await ends(join(checkpoint, given)), found)
     })
   test('a frozen graph', async () => assert.deepEqual(await ends(join(models, 'frozen/frozen.pb')), found))
+  test('the answer of a training script without any other end than its loss', async () => {
+    assert.deepEqual(await ends(join(fixtures, 'readers/regression')), [['x:0', 'keep:0'], ['answer:0']])
+  })
   test('outputs are asked for by tensor or by node', async () => {
     const asked = await ends(join(models, 'frozen/frozen.pb'), { outputs: ['logits', 'class:0'] })
     assert.deepEqual(asked, [['input_features:0'], ['logits:0', 'class:0']])
