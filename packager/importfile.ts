@@ -74,6 +74,10 @@ export async function importToFile(
   }
   const graph = withDefaults(imported.graph, imported.signature.inputs)
   const metadata = signatureMetadata(imported.signature)
+  for (const cut of file ? (imported.signature.cuts ?? []) : [])
+    io.warn(
+      `${cut.kind} is computed by modelayer before the graph runs: other runtimes take ${cut.outputs.map((o) => o.name).join(', ')} in the place of ${cut.inputs.join(', ')}.`,
+    )
   if (file) {
     try {
       await io.step('Write', () => writeModel(file, graph, version(), metadata))

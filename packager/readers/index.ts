@@ -4,7 +4,7 @@ import { AppError } from '../../src/errors.ts'
 import { CHECKPOINT } from './checkpoint.ts'
 import { FROZEN } from './frozen.ts'
 import { KERAS, KERAS_ARCHITECTURE } from './keras.ts'
-import { ONNX, ORT } from './onnx.ts'
+import { ONNX } from './onnx.ts'
 import type { ModelSource, Reader, ReadOptions } from './reader.ts'
 import { SAVED_MODEL } from './savedmodel.ts'
 import { TFJS_GRAPH } from './tfjs.ts'
@@ -21,7 +21,6 @@ export const READERS: readonly Reader[] = [
   KERAS_ARCHITECTURE,
   FROZEN,
   ONNX,
-  ORT,
   CHECKPOINT,
 ]
 
@@ -36,7 +35,7 @@ export async function openSource(
     throw new AppError('MODEL_NOT_FOUND', { where: path, expected: 'a model', got: 'nothing at this path' })
   throw new AppError('MODEL_NOT_FOUND', {
     where: basename(path),
-    expected: [...new Set(READERS.map((r) => r.files))].join('; or '),
+    expected: READERS.map((r) => r.files).join('; or '),
     got: statSync(path).isDirectory() ? 'a folder without any of them' : 'another kind of file',
   })
 }

@@ -34,9 +34,16 @@ const isFile = (path: string): boolean => existsSync(path) && statSync(path).isF
 export const ONNX: Reader = {
   name: 'ONNX',
   files: 'an .onnx file',
-  match: (path) => /\.onnx$/i.test(path) && isFile(path),
+  match: (path) => /\.(onnx|ort)$/i.test(path) && isFile(path),
   open(path) {
     const file = basename(path)
+    if (/\.ort$/i.test(path))
+      throw new AppError('BAD_MODEL_FILE', {
+        where: file,
+        expected: 'an .onnx file',
+        got: "onnxruntime's own .ort format, which is bound to the version that wrote it",
+        fix: 'Give the .onnx file that it was made from.',
+      })
     const model = decode<ModelProto>('onnx.ModelProto', readFileSync(path), file)
     const graph = model.graph
     if (!graph?.output?.length)
@@ -49,21 +56,6 @@ export const ONNX: Reader = {
     checkOpset(model, file)
     for (const t of tensorsOf(graph)) checkExternal(t, dirname(path), file)
     return { kind: 'file', path, signature: signatureFrom(model.metadata_props) ?? signatureOf(graph, file) }
-  },
-}
-
-/** onnxruntime's own format: bound to the version and the machine that wrote it. */
-export const ORT: Reader = {
-  name: 'ORT format',
-  files: 'an .onnx file',
-  match: (path) => /\.ort$/i.test(path) && isFile(path),
-  open(path) {
-    throw new AppError('BAD_MODEL_FILE', {
-      where: basename(path),
-      expected: 'an .onnx file',
-      got: "onnxruntime's own .ort format, which cannot be checked or optimised again",
-      fix: 'Give the .onnx file that it was made from.',
-    })
   },
 }
 
