@@ -1,19 +1,12 @@
 import { AppError, ERRORS } from '../errors.ts'
 import { preflight } from '../http/cors.ts'
-import type { Manifest } from '../manifest.ts'
-import { formatString } from '../tensorjson/format.ts'
 import type { HttpRequest, HttpResponse } from '../types.ts'
-import type { Protocol, Route, TensorsCall } from './protocol.ts'
-import { wrap, writeColumns, writeRows } from './tfserving/answer.ts'
-import { EXAMPLES_INPUT, type ExamplesAction, readExamples } from './tfserving/examples.ts'
-import { readPredict } from './tfserving/predict.ts'
-import { classifyOutputs, regressOutputs, writeClasses, writeRegressions } from './tfserving/results.ts'
+import type { Catalogue, Protocol, Route } from './protocol.ts'
 import { malformed, matchRoute } from './tfserving/route.ts'
-import { metadata, status } from './tfserving/status.ts'
 
 /**
  * TensorFlow Serving's REST API: its URLs, its JSON and its words for what is wrong. Clients of it speak tensors, so the hooks of a package
- * are not asked. The bodies have no content type there, so none is looked at.
+ * are not asked. Bodies have no content type there, so none is looked at. What reads and writes them is loaded by the first who needs it.
  */
 export const tfserving = {
   name: 'tfserving',
@@ -27,40 +20,30 @@ export const tfserving = {
         return preflight(req)
       case 'status':
       case 'metadata':
-        if (route.model === undefined) throw noModel()
-        return answer(200, route.action === 'status' ? status(route, catalogue) : metadata(route, catalogue))
+        return tell(route, catalogue)
       default:
         return undefined
     }
   },
 
-  decode({ body }, manifest, { action }) {
-    return action === 'predict' ? predict(body, manifest) : examples(body, manifest, action as ExamplesAction)
+  async decode({ body }, manifest, { action }) {
+    const { readCall } = await import('./tfserving/calls.ts')
+    return readCall(body, manifest, action)
   },
 
   fail(error, req, known) {
-    return answer(ERRORS[error.code].status, wrap('error', formatString(textOf(error, req, known?.route))))
+    const text = textOf(error, req, known?.route)
+    return answer(ERRORS[error.code].status, `{\n    "error": ${JSON.stringify(text)}\n}`)
   },
 } as const satisfies Protocol
 
-function predict(body: Uint8Array, manifest: Manifest): TensorsCall {
-  const { signature, feeds, form } = readPredict(body, manifest)
-  const write = form === 'row' ? writeRows : writeColumns
-  return { kind: 'tensors', signature, feeds, encode: (outputs, spec) => answer(200, write(outputs, spec)) }
-}
-
-function examples(body: Uint8Array, manifest: Manifest, action: ExamplesAction): TensorsCall {
-  const { signature, examples: serialized } = readExamples(body, manifest, action)
-  const [outputsOf, write] =
-    action === 'classify' ? [classifyOutputs, writeClasses] : [regressOutputs, writeRegressions]
-  const count = serialized.data.length
-  return {
-    kind: 'tensors',
-    signature,
-    feeds: { [EXAMPLES_INPUT]: serialized },
-    wanted: outputsOf(manifest.signatures[signature]!),
-    encode: (outputs) => answer(200, write(outputs, count)),
+async function tell(route: Route, catalogue: Catalogue): Promise<HttpResponse> {
+  if (route.model === undefined) {
+    const reply = 'Missing model name in request.'
+    throw new AppError('BAD_REQUEST', { where: 'the path', expected: '/v1/models/{model}', got: 'no model', reply })
   }
+  const { metadata, status } = await import('./tfserving/status.ts')
+  return answer(200, route.action === 'status' ? status(route, catalogue) : metadata(route, catalogue))
 }
 
 /** What the caller did wrong in TensorFlow Serving's words where it has some; of all else only that it failed, and where to look. */
@@ -68,17 +51,12 @@ function textOf(error: AppError, req: HttpRequest, route: Route | undefined): st
   const { fault, text } = ERRORS[error.code]
   if (fault !== 'caller') return `${text} (request ${req.requestId})`
   if (error.details.reply !== undefined) return error.details.reply
-  if (error.code === 'UNKNOWN_LABEL') return `Unrecognized servable version label: ${route?.label}`
+  const { model = '', version, label, action } = route ?? {}
+  if (error.code === 'UNKNOWN_LABEL') return `Unrecognized servable version label: ${label}`
   if (error.code !== 'UNKNOWN_MODEL' && error.code !== 'UNKNOWN_VERSION') return error.message
-  const { model = '', version, action } = route ?? {}
   if (action === 'status') return `Could not find version ${version} of model ${model}`
   const which = version === undefined ? `Latest(${model})` : `Specific(${model}, ${version})`
   return `Servable not found for request: ${which}`
-}
-
-function noModel(): AppError {
-  const reply = 'Missing model name in request.'
-  return new AppError('BAD_REQUEST', { where: 'the path', expected: '/v1/models/{model}', got: 'no model', reply })
 }
 
 function answer(status: number, body: string): HttpResponse {

@@ -4,14 +4,18 @@
  * 106 bits as a sum of two doubles (Dekker); when the rest cannot decide the rounding, the native parser does.
  */
 
-/** 10^k for k ≤ 45 as an exact sum of two doubles. */
+const SPLITTER = 134217729 // 2^27 + 1
+/** 10^k for k ≤ 45 as an exact sum of two doubles: 5^45 has 105 bits. */
 export const POWER = new Float64Array(46)
 const POWER_LOW = new Float64Array(46)
-for (let k = 0, p = 1n; k < 46; k++, p *= 10n) {
-  POWER[k] = Number(p)
-  POWER_LOW[k] = Number(p - BigInt(POWER[k]!))
+POWER[0] = 1
+for (let k = 1; k < 46; k++) {
+  const [high, low] = [POWER[k - 1]!, POWER_LOW[k - 1]!]
+  const product = high * 10
+  const rest = errorOfProduct(high, 10, product) + low * 10
+  POWER[k] = product + rest
+  POWER_LOW[k] = rest - (POWER[k]! - product)
 }
-const SPLITTER = 134217729 // 2^27 + 1
 /** relative error of the two-double arithmetic below, with room to spare */
 const EPSILON = 2 ** -98
 

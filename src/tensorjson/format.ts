@@ -1,7 +1,8 @@
+import { POWER } from './decimal.ts'
+
 /** Numbers and strings as TensorFlow Serving writes them (absl::StrCat, printf and rapidjson). */
 
 const SHORT = 6
-const POWER = Float64Array.from({ length: 23 }, (_, k) => Number(`1e${k}`))
 
 /**
  * Six digits where they are the number again, else as many as its dtype can need. A whole number has a point or an exponent, so that no

@@ -178,6 +178,6 @@ export function tokenAt(text: Uint8Array, start: number): string {
 const NAN = codes('NaN')
 const WORDS = [NAN, codes('Infinity'), codes('Inf')] as const
 
-function codes(word: string): readonly number[] {
+export function codes(word: string): readonly number[] {
   return Array.from(word, (c) => c.charCodeAt(0))
 }

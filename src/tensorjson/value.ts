@@ -1,6 +1,6 @@
 import { textOf } from '../bytestring.ts'
 import { AppError } from '../errors.ts'
-import { NumberReader, tokenAt } from './number.ts'
+import { codes, NumberReader, tokenAt } from './number.ts'
 import { type Numbers, scanNumbers } from './numbers.ts'
 
 /**
@@ -249,9 +249,9 @@ class Parser {
 }
 
 const LITERALS = [
-  [Buffer.from('null'), null],
-  [Buffer.from('true'), true],
-  [Buffer.from('false'), false],
+  [codes('null'), null],
+  [codes('true'), true],
+  [codes('false'), false],
 ] as const
 
 const ESCAPES: Readonly<Record<string, string>> = {
