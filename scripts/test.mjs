@@ -11,11 +11,15 @@ const files = readdirSync('test', { recursive: true })
 const args = ['--import', 'tsx', '--test', '--test-reporter=spec', '--test-concurrency=2', ...files]
 const run = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
 const counts = { pass: 0, fail: 0, skipped: 0 }
-let tail = ''
+let rest = ''
 for await (const chunk of run.stdout) {
   process.stdout.write(chunk)
-  tail = (tail + chunk).slice(-4000)
+  const lines = (rest + chunk).split('\n')
+  rest = lines.pop() ?? ''
+  for (const line of lines) {
+    const [, key, n] = /^ℹ (pass|fail|skipped) (\d+)$/.exec(line) ?? []
+    if (key) counts[key] = Number(n)
+  }
 }
-for (const key of Object.keys(counts)) counts[key] = Number(new RegExp(`ℹ ${key} (\\d+)`).exec(tail)?.[1] ?? 0)
 console.log(`${counts.pass} passed, ${counts.fail} failed${counts.skipped ? `, ${counts.skipped} skipped` : ''}`)
 process.exitCode = run.exitCode || (counts.pass === 0 ? 1 : 0)

@@ -76,7 +76,6 @@ const conv = (dims: Spatial): OpRow =>
  * from where the forward convolution's padding begins, and has zeros behind it where the forward convolution left a remainder.
  */
 function transposed(
-  n: AnyNode,
   sizes: Value,
   w: Value,
   grad: Value,
@@ -142,7 +141,7 @@ const backpropInput = (dims: Spatial): OpRow =>
       const whole = n.in.input_sizes.shape?.[0] !== dims
       const group = whole && typeof channels === 'number' && typeof own === 'number' ? channels / own : 1
       const w = filterFirst(n.in.filter, dims, b)
-      return transposed(n, n.in.input_sizes, w, n.in.out_backprop, group, n.attrs, dims, b)
+      return transposed(n.in.input_sizes, w, n.in.out_backprop, group, n.attrs, dims, b)
     },
   })
 
@@ -183,7 +182,7 @@ export const CONV = {
       const channels = n.in.filter.shape?.[2]
       if (typeof channels !== 'number') throw unsupported(n, 'a known number of channels', 'an unknown one')
       const w = depthwiseFilter(n.in.filter, b)
-      return transposed(n, n.in.input_sizes, w, n.in.out_backprop, channels, n.attrs, 2, b)
+      return transposed(n.in.input_sizes, w, n.in.out_backprop, channels, n.attrs, 2, b)
     },
   }),
   Dilation2D: op({
