@@ -278,7 +278,7 @@ export const STRINGS = {
     attrs: { num_buckets: 'int', key: 'ints' },
     note: NOTE,
     emit: (n, b) => {
-      const key = (n.node.attrs.key as readonly (number | bigint)[]).map(String)
+      const key = ((n.node.attrs.key ?? n.attrs.key) as readonly (number | bigint)[]).map(String)
       return one('hashStrong', 'int64')(n, n.in.input, { buckets: String(n.attrs.num_buckets), key }, b)
     },
   }),
@@ -325,7 +325,7 @@ export const STRINGS = {
     emit: (n, b) => {
       if (n.attrs.N !== 0 || !n.attrs.hashed_output)
         throw unsupported(n, 'dense columns, hashed', 'sparse or plain ones')
-      const key = String(BigInt.asUintN(64, BigInt(n.node.attrs.hash_key as number | bigint)))
+      const key = String(BigInt.asUintN(64, BigInt((n.node.attrs.hash_key ?? n.attrs.hash_key) as number | bigint)))
       const attrs = { buckets: String(n.attrs.num_buckets), key }
       const rows = b.fresh()
       const outputs = [

@@ -40,10 +40,10 @@ function used(all: Filled, reserved: readonly Value[], b: Builder): Filled {
 }
 
 const denseTable: OpRow = op({
-  in: ['empty_key', 'deleted_key?'],
+  in: ['empty_key', 'deleted_key'],
   attrs: { value_dtype: 'type' },
   emit: (n) => {
-    const reserved = [n.in.empty_key, ...(n.in.deleted_key ? [n.in.deleted_key] : [])]
+    const reserved = [n.in.empty_key, n.in.deleted_key]
     return handleOf(n, 'table', { key: n.in.empty_key.dtype, value: n.dtype('value_dtype'), reserved })
   },
 })
@@ -164,7 +164,6 @@ export const TABLES = {
   MutableHashTableOfTensors: table,
   MutableHashTableOfTensorsV2: table,
   AnonymousMutableHashTableOfTensors: table,
-  MutableDenseHashTable: denseTable,
   MutableDenseHashTableV2: denseTable,
   AnonymousMutableDenseHashTable: denseTable,
   InitializeTable: fill,
