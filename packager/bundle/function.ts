@@ -11,12 +11,14 @@ export interface FunctionBundle {
   readonly inputs: readonly string[]
 }
 
-/** What must not be on a function's path: the SDK costs more than loading a small model (30 to 70 ms of a cold start). */
-const KEPT_OUT = [
-  /node_modules[\\/]@aws-sdk[\\/]/,
-  /node_modules[\\/]@smithy[\\/]/,
-  /^packager[\\/](?!bundle[\\/]onnxruntime\.ts$)/,
-] as const
+const PACKAGER = /^packager[\\/](?!bundle[\\/]onnxruntime\.ts$)/
+const SDK = [/node_modules[\\/]@aws-sdk[\\/]/, /node_modules[\\/]@smithy[\\/]/] as const
+
+/**
+ * What must not be on a function's path: the SDK costs more than loading a small model (30 to 70 ms of a cold start). A batch reads S3
+ * and nobody waits for its first answer.
+ */
+const KEPT_OUT: Readonly<Record<string, readonly RegExp[]>> = { batch: [PACKAGER], '': [PACKAGER, ...SDK] }
 
 /**
  * CommonJS, because an ES module entry costs 1.5 to 2 ms more. A dynamic import stays lazy: it becomes a `require` when it is
@@ -44,7 +46,8 @@ export async function bundleFunction(name: string, entry: string, outdir: string
     throw new AppError('BAD_ARTIFACT', { where: relative(root, entry), got: String(e), cause: e })
   })
   const inputs = Object.keys(metafile.inputs)
-  const wrong = inputs.find((i) => KEPT_OUT.some((k) => k.test(i)))
+  const out = KEPT_OUT[name] ?? KEPT_OUT['']!
+  const wrong = inputs.find((i) => out.some((k) => k.test(i)))
   if (wrong)
     throw new AppError('BAD_ARTIFACT', {
       where: relative(root, entry),

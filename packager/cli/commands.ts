@@ -1,3 +1,4 @@
+import { batch } from './batch.ts'
 import type { Command } from './command.ts'
 import { golden } from './golden.ts'
 import { importCommand } from './import.ts'
@@ -9,4 +10,14 @@ import { show } from './show.ts'
 import { validate } from './validate.ts'
 
 /** Every command, in the order of --help. */
-export const COMMANDS: readonly Command[] = [validate, importCommand, packageCommand, serve, predict, show, run, golden]
+export const COMMANDS: readonly Command[] = [
+  validate,
+  importCommand,
+  packageCommand,
+  serve,
+  predict,
+  batch,
+  show,
+  run,
+  golden,
+]

@@ -74,7 +74,7 @@ export const serve: Command = {
 }
 
 /** Folders that a model store opens: a package staged under `root`, or what a build has unpacked. */
-async function stage(
+export async function stage(
   path: string,
   root: string,
   options: { name?: string; version?: string },

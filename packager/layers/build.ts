@@ -38,7 +38,7 @@ export interface Built {
 export async function buildLayers(o: BuildOptions): Promise<Built> {
   const io = o.reporter ?? silent
   const cache = o.cache ?? defaultCache()
-  const functions = o.functions ?? { predict: functionEntry('predict') }
+  const functions = o.functions ?? { predict: functionEntry('predict'), batch: functionEntry('batch') }
   const models = await stagedModels(o.staging)
   const hooks = await filesBelow(o.staging, 'hooks')
 

@@ -80,7 +80,7 @@ export async function compute(
       failed: counts.failed + failed.length,
     }
     at = next
-    control.progress?.(counts)
+    control.progress?.(counts, at.offset)
   }
 
   let saved = now()

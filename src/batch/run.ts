@@ -59,7 +59,8 @@ export interface Control {
   /** whoever worked on it before is known to be gone */
   readonly takeOver?: boolean
   readonly leaseMs?: number
-  progress?(counts: Counts): void
+  /** `offset`: bytes of the object that are behind, where its format can tell */
+  progress?(counts: Counts, offset: number | undefined): void
 }
 
 export type Outcome =
