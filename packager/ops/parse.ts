@@ -51,6 +51,24 @@ interface Features {
   readonly ragged: readonly RaggedSpec[]
 }
 
+/** What only gives another shape to the same elements in the same order. */
+const VIEWS = new Set(['Reshape', 'Squeeze', 'Unsqueeze', 'Flatten', 'Identity'])
+
+/**
+ * The value that a client sends, where the parser reads it in another shape: Keras' inputs have a dimension of 1 more.
+ * The parser then takes all its elements, whatever its shape.
+ */
+export function sent(v: Value, b: Builder): { value: Value; flat?: true } {
+  let name = v.name
+  for (let made = b.nodes.find((n) => n.outputs.includes(name)); made; ) {
+    if (!VIEWS.has(made.type)) return { value: v }
+    name = made.inputs[0]!
+    made = b.nodes.find((n) => n.outputs.includes(name))
+  }
+  const info = name === v.name ? undefined : b.inputs.find((i) => i.name === name)
+  return info ? { value: { kind: 'tensor', ...info }, flat: true } : { value: v }
+}
+
 /** The graph is cut behind the parser; its outputs are inputs that the runtime computes from the serialized examples. */
 function parse(n: AnyNode, serialized: Value, single: boolean, f: Features, b: Builder): readonly Value[] {
   const batch = single ? [] : [serialized.shape?.[0] ?? b.fresh()]
@@ -60,11 +78,12 @@ function parse(n: AnyNode, serialized: Value, single: boolean, f: Features, b: B
     shape,
   })
   const counts = new Map([...f.sparse, ...f.ragged].map((s) => [s, b.fresh()]))
-  const spec: ExampleSpec = { single, features: [...f.sparse, ...f.dense, ...f.ragged] }
+  const { value, ...how } = sent(serialized, b)
+  const spec: ExampleSpec = { single, ...how, features: [...f.sparse, ...f.dense, ...f.ragged] }
   return n.env.cut({
     kind: 'parseExample',
     node: n.node,
-    inputs: [serialized],
+    inputs: [value],
     spec: { ...spec },
     outputs: [
       ...f.sparse.map((s) => out(s.name, 'indices', 'int64', [counts.get(s)!, single ? 1 : 2])),

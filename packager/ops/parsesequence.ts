@@ -3,7 +3,7 @@ import type { TfShape } from '../graph.ts'
 import type { Builder } from '../onnx/builder.ts'
 import { constNumbers, constStrings, type Dim, type Value } from '../onnx/value.ts'
 import { type AnyNode, type OpTable, op, unsupported } from './op.ts'
-import { asBytes, denseSpec, kind, NOTE, names, taker } from './parse.ts'
+import { asBytes, denseSpec, kind, NOTE, names, sent, taker } from './parse.ts'
 
 type Of<S, K> = Extract<S, { kind: K }>
 
@@ -38,11 +38,12 @@ function parse(n: AnyNode, serialized: Value, spec: SequenceSpec, b: Builder): r
     ...each(of(all, 'sparse' as S['kind']), `${part}/values`, own, any),
     ...each(of(all, 'sparse' as S['kind']), `${part}/shape`, long, () => [rank]),
   ]
+  const { value, ...how } = sent(serialized, b)
   return n.env.cut({
     kind: 'parseSequenceExample',
     node: n.node,
-    inputs: [serialized],
-    spec: { ...spec },
+    inputs: [value],
+    spec: { ...spec, ...how },
     outputs: [
       ...group(context, 'context', 1 + width),
       ...each(of(context, 'dense'), 'context/dense', own, (s) => [...batch, ...s.shape.map((d) => d ?? b.fresh())]),

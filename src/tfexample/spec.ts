@@ -29,6 +29,8 @@ export interface RaggedSpec {
 export interface ExampleSpec {
   /** true: one example, whose outputs have no batch dimension */
   readonly single: boolean
+  /** the examples come in another shape, which only counts its elements */
+  readonly flat?: boolean
   readonly features: readonly FeatureSpec[]
 }
 
@@ -47,6 +49,7 @@ export type ListSpec =
 
 export interface SequenceSpec {
   readonly single: boolean
+  readonly flat?: boolean
   readonly context: readonly FeatureSpec[]
   readonly lists: readonly ListSpec[]
 }
