@@ -1,6 +1,6 @@
 import { AppError, isAppError } from '../../src/errors.ts'
 import { toHalf } from '../../src/half.ts'
-import { DTYPES, type DType, sizeOf, type Tensor } from '../../src/tensor.ts'
+import { DTYPES, type DType, fromBytes, sizeOf, type Tensor } from '../../src/tensor.ts'
 
 /** An HDF5 file as far as Keras uses it. Paths go through groups: `layers/dense/vars/0`. */
 export interface Hdf5 {
@@ -43,6 +43,10 @@ interface Node {
   shape?: number[]
   dtype?: unknown
   value?: unknown
+  _dataobjects?: {
+    find_msg_type?(type: number): ReadonlyMap<string, unknown>[]
+    _get_data_message_properties?(offset: number): readonly [number, number, number, number]
+  }
 }
 
 /**
@@ -96,19 +100,43 @@ export async function openHdf5(bytes: Uint8Array, where: string): Promise<Hdf5> 
         if (typeof value === 'string') return value.replace(/\0+$/, '')
         return Array.isArray(value) ? value.map((v) => String(v).replace(/\0+$/, '')) : undefined
       }),
-    tensor: (path) => guarded(path, () => tensorOf(at(path), `${where}, ${path}`, buffer.byteLength)),
+    tensor: (path) => guarded(path, () => tensorOf(at(path), `${where}, ${path}`, buffer as ArrayBuffer)),
   }
 }
 
-function tensorOf(node: Node, where: string, fileSize: number): Tensor {
+function tensorOf(node: Node, where: string, buffer: ArrayBuffer): Tensor {
   const shape = node.shape ?? []
   const size = sizeOf(shape)
-  if (!(size <= fileSize * MOST_PER_BYTE))
+  if (!(size <= buffer.byteLength * MOST_PER_BYTE))
     throw new AppError('BAD_MODEL_FILE', { where, expected: 'no more elements than the file can hold', got: `${size}` })
-  const spelled = String(node.dtype)
-  const dtype = CODES[spelled.replace(/^[<>=|]/, '')]
-  if (!dtype || dtype === 'bfloat16' || dtype === 'string')
+  const spelled = node.attrs?.dtype === 'bfloat16' ? 'bfloat16' : String(node.dtype)
+  const dtype = spelled === 'bfloat16' ? spelled : CODES[spelled.replace(/^[<>=|]/, '')]
+  if (!dtype || dtype === 'string')
     throw new AppError('BAD_MODEL_FILE', { where, expected: 'a dataset of numbers', got: `dtype ${spelled}` })
+  const raw = spelled.startsWith('>') ? undefined : rawBytes(node, size * DTYPES[dtype].bytes, buffer)
+  return raw ? fromBytes(dtype, shape, raw) : converted(node, dtype, shape, where)
+}
+
+/** Class of datasets that lie in one piece in the file. */
+const CONTIGUOUS = 1
+const STORAGE_MESSAGE = 8
+
+/**
+ * The bytes of a dataset in one piece: a view, where the library's own `value` is an array of as many JavaScript numbers. Its inner
+ * objects say where they are; without them, or for other layouts, the caller has to do with `value`.
+ */
+function rawBytes(node: Node, size: number, buffer: ArrayBuffer): Uint8Array | undefined {
+  const inner = node._dataobjects
+  const message = inner?.find_msg_type?.(STORAGE_MESSAGE)[0]
+  const properties = message && inner?._get_data_message_properties?.(message.get('offset_to_message') as number)
+  if (!properties || properties[2] !== CONTIGUOUS) return undefined
+  const address = new DataView(buffer).getBigUint64(properties[3], true)
+  if (address + BigInt(size) > BigInt(buffer.byteLength)) return undefined
+  return new Uint8Array(buffer, Number(address), size)
+}
+
+function converted(node: Node, dtype: Exclude<DType, 'string'>, shape: readonly number[], where: string): Tensor {
+  const size = sizeOf(shape)
   const values = node.value as ArrayLike<number | bigint> | number | bigint | undefined
   const list = typeof values === 'object' ? values : [values ?? 0]
   if (list.length !== size)
