@@ -1,0 +1,135 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { InvokeResult } from './sandbox.ts'
+
+export interface QueueOptions {
+  readonly invoke: (event: unknown) => Promise<InvokeResult>
+  /** messages of one invocation at most */
+  readonly batchSize?: number
+  /** how long a message that was delivered stays hidden; it comes back unless it was reported done */
+  readonly visibilityMs?: number
+  /** after this many deliveries a message goes to the dead-letter queue */
+  readonly maxReceives?: number
+  /** share of messages that are delivered once more although they were done: at least once is what SQS promises */
+  readonly duplicates?: number
+  readonly random?: () => number
+}
+
+export interface Message {
+  readonly id: string
+  readonly body: string
+  readonly receives: number
+}
+
+export interface Drained {
+  readonly invocations: number
+  readonly dead: readonly Message[]
+}
+
+export interface Queue {
+  send(body: unknown): void
+  /** Until no message is left. */
+  drain(): Promise<Drained>
+}
+
+/** A queue as Lambda polls it: no order, doubles, messages that come back, partial batch answers, a dead-letter queue. */
+export function createQueue(o: QueueOptions): Queue {
+  const { batchSize = 10, visibilityMs = 1000, maxReceives = 5, duplicates = 0, random = Math.random } = o
+  let waiting: (Message & { readonly visible: number })[] = []
+  const dead: Message[] = []
+  let invocations = 0
+
+  function take(): Message[] {
+    const now = Date.now()
+    const ready = waiting
+      .filter((m) => m.visible <= now)
+      .map((m) => ({ m, order: random() }))
+      .sort((a, b) => a.order - b.order)
+      .slice(0, batchSize)
+      .map(({ m }) => m)
+    waiting = waiting.filter((m) => !ready.includes(m))
+    return ready.map((m) => ({ ...m, receives: m.receives + 1 }))
+  }
+
+  function back(m: Message, ms: number): void {
+    if (m.receives >= maxReceives) dead.push(m)
+    else waiting.push({ ...m, visible: Date.now() + ms })
+  }
+
+  return {
+    send(body) {
+      waiting.push({ id: randomUUID(), body: JSON.stringify(body), receives: 0, visible: 0 })
+    },
+    async drain() {
+      while (waiting.length > 0) {
+        const batch = take()
+        if (batch.length === 0) {
+          await sleep(Math.min(50, visibilityMs))
+          continue
+        }
+        const { response, error } = await o.invoke(sqsEvent(batch))
+        invocations++
+        const failures = (response as { batchItemFailures?: { itemIdentifier: string }[] } | undefined)
+          ?.batchItemFailures
+        const failed = new Set(failures?.map((f) => f.itemIdentifier))
+        for (const m of batch) {
+          if (error || failed.has(m.id)) back(m, visibilityMs)
+          else if (random() < duplicates) back({ ...m, receives: 0 }, 0)
+        }
+      }
+      return { invocations, dead }
+    },
+  }
+}
+
+/** The event that Lambda makes of messages. */
+export function sqsEvent(messages: readonly Message[]): object {
+  return {
+    Records: messages.map(({ id, body, receives }) => ({
+      messageId: id,
+      receiptHandle: id,
+      body,
+      attributes: {
+        ApproximateReceiveCount: String(receives),
+        SentTimestamp: String(Date.now()),
+        SenderId: 'AIDAEXAMPLE',
+        ApproximateFirstReceiveTimestamp: String(Date.now()),
+      },
+      messageAttributes: {},
+      md5OfBody: '',
+      eventSource: 'aws:sqs',
+      eventSourceARN: 'arn:aws:sqs:us-east-1:123456789012:batch',
+      awsRegion: 'us-east-1',
+    })),
+  }
+}
+
+/** The event that S3 sends for an object that was made; the key as S3 encodes it. */
+export function s3Event(
+  bucket: string,
+  key: string,
+  o: { size?: number; eTag?: string; sequencer?: string } = {},
+): object {
+  return {
+    Records: [
+      {
+        eventVersion: '2.1',
+        eventSource: 'aws:s3',
+        awsRegion: 'us-east-1',
+        eventTime: new Date().toISOString(),
+        eventName: 'ObjectCreated:Put',
+        s3: {
+          s3SchemaVersion: '1.0',
+          bucket: { name: bucket, arn: `arn:aws:s3:::${bucket}` },
+          object: { key: encodeKey(key), sequencer: '0055AED6DCD90281E5', ...o },
+        },
+      },
+    ],
+  }
+}
+
+const encodeKey = (key: string) =>
+  key
+    .split('/')
+    .map((s) => encodeURIComponent(s).replaceAll('%20', '+'))
+    .join('/')
