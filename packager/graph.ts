@@ -75,6 +75,8 @@ export interface SignatureTensor {
 export interface TfModel {
   readonly graph: TfGraph
   readonly signatures: Readonly<Record<string, TfSignature>>
+  /** the op that fills tables, which SavedModels of TensorFlow 2 list among their signatures */
+  readonly initOp?: string
   /** the value of a variable node (VariableV2, VarHandleOp) @throws {AppError} CHECKPOINT_MISMATCH */
   readonly variable: (node: TfNode) => TfTensor
   /** a tensor of the checkpoint by its key, where there is a checkpoint */

@@ -70,7 +70,15 @@ export function importSignature(model: TfModel, name: string, signature: TfSigna
       })
     const out = b.output(refined(value, info, b), outputNames.get(alias)!)
     infos.push(out)
-    outputs[alias] = { name: out.name, source: info.tensor, dtype: out.dtype, shape: specShape(out.shape) }
+    const shape = specShape(out.shape)
+    const declared = info.shape ?? null
+    outputs[alias] = {
+      name: out.name,
+      source: info.tensor,
+      dtype: out.dtype,
+      shape,
+      ...(JSON.stringify(shape) !== JSON.stringify(declared) && { declared }),
+    }
   }
   const { graph, passes } = simplify(b.finish(name, infos))
   const { cuts } = converter
@@ -152,6 +160,8 @@ export function weightBytes(graph: OnnxGraph): number {
 export interface Source {
   readonly format: string
   readonly signatures: readonly string[]
+  /** what metadata of TensorFlow 2 lists beside them */
+  readonly initOp?: string
   /** @throws {AppError} UNKNOWN_SIGNATURE, UNSUPPORTED_OPS, CHECKPOINT_MISMATCH, BAD_MODEL_FILE */
   import(signature: string): Imported
 }
@@ -162,6 +172,7 @@ const KINDS = {
     const model = { ...read, graph: structured(read.graph) }
     return {
       signatures: Object.keys(model.signatures),
+      initOp: model.initOp,
       import: (name: string): Imported => importSignature(model, name, model.signatures[name]!),
     }
   },
@@ -193,6 +204,7 @@ export async function importSource(path: string, options: ReadOptions = {}): Pro
   return {
     format,
     signatures: offered.signatures,
+    initOp: offered.initOp,
     import: (name) => {
       check(name)
       return offered.import(name)

@@ -33,7 +33,7 @@ export async function stagePackage(pkg: ModelPackage, root: string, io: Reporter
   mkdirSync(dir, { recursive: true })
   const scratch = mkdtempSync(join(tmpdir(), 'modelayer-'))
   try {
-    const imported = await io.step(`Import ${pkg.name}`, (progress) => importAll(pkg, io, progress))
+    const { imported, initOp } = await io.step(`Import ${pkg.name}`, (progress) => importAll(pkg, io, progress))
     const { signatures, ops } = await io.step('Optimise', async (progress) => {
       const weights = new WeightsFile(dir)
       const signatures: Record<string, Signature> = {}
@@ -66,6 +66,7 @@ export async function stagePackage(pkg: ModelPackage, root: string, io: Reporter
       version: pkg.version,
       defaultSignature: defaultSignature(Object.keys(signatures)),
       signatures,
+      ...(initOp && { initOp }),
       ...(pkg.fields && { fields: pkg.fields }),
       ...(pkg.config?.apis[0] && { requestType: pkg.config.apis[0].request['Content-type'] }),
       ...(hooks && { hooks }),
@@ -84,7 +85,7 @@ async function importAll(
   pkg: ModelPackage,
   io: Reporter,
   progress: (text: string) => void,
-): Promise<Map<string, Imported>> {
+): Promise<{ imported: Map<string, Imported>; initOp: string | undefined }> {
   const source = await importSource(pkg.model.path)
   const preferred = defaultSignature(source.signatures)
   const out = new Map<string, Imported>()
@@ -98,7 +99,7 @@ async function importAll(
   }
   const nodes = [...out.values()].reduce((n, i) => n + (i.kind === 'graph' ? countNodes(i.graph) : 0), 0)
   progress(`${[...out.keys()].join(', ')}${nodes ? `; ${nodes} ONNX nodes` : ''}`)
-  return out
+  return { imported: out, initOp: source.initOp }
 }
 
 /** Signature names are free text; file names are not. */

@@ -11,6 +11,8 @@ export interface Manifest {
   /** signature used when a request names none: the only one, or `serving_default` */
   readonly defaultSignature: string
   readonly signatures: Readonly<Record<string, Signature>>
+  /** name of the op that TensorFlow 2 lists among the signatures and nobody can call; only metadata tells it */
+  readonly initOp?: string
   /** fields of the multipart form or JSON body as config.json declares them, for error messages and checks */
   readonly fields?: Readonly<Record<string, FieldSpec>>
   /** request content type as config.json declares it; absent: a form where a field is a file, else JSON */
@@ -57,6 +59,8 @@ export interface TensorSpec {
   readonly dtype: DType
   /** null: rank unknown; a null dimension: free */
   readonly shape: readonly (number | null)[] | null
+  /** what the signature of the source says where the import found out more; only metadata tells it */
+  readonly declared?: readonly (number | null)[] | null
   /** strings that are bytes (serialized protos, image files), one character a byte: see bytestring.ts */
   readonly bytes?: boolean
   /** true where the model has a default for it */

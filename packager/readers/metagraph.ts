@@ -50,6 +50,12 @@ export function signaturesOf(meta: MetaGraph): Record<string, TfSignature> {
   return out
 }
 
+const INIT_OP = '__saved_model_init_op'
+
+export function initOpOf(meta: MetaGraph): string | undefined {
+  return meta.signature_def?.[INIT_OP]?.outputs?.[INIT_OP]?.name
+}
+
 function infos(
   map: Record<string, TensorInfo> | undefined,
   defaults: Record<string, TensorProto> = {},

@@ -8,7 +8,7 @@ import { decodeText } from '../formats/prototext.ts'
 import type { TfGraph, TfModel, TfNode, TfSignature, TfTensor } from '../graph.ts'
 import { namedOutputs } from './endpoints.ts'
 import { calledFunctions } from './functions.ts'
-import { assetFiles, assetsOf, type MetaGraph, signaturesOf, withAssetNames } from './metagraph.ts'
+import { assetFiles, assetsOf, initOpOf, type MetaGraph, signaturesOf, withAssetNames } from './metagraph.ts'
 import { checkpointKeys, objectGraphVariables } from './objectgraph.ts'
 import type { Reader, ReadOptions } from './reader.ts'
 import { partitions } from './slices.ts'
@@ -85,6 +85,7 @@ export function readSavedModel(dir: string, options: ReadOptions = {}, file: str
   return {
     graph,
     signatures: outputs ? withOutputs(signatures, outputs) : signatures,
+    initOp: initOpOf(meta),
     variable: variablesFrom(open, {
       objects: variables,
       parts: () => partitions(meta, graph),

@@ -25,29 +25,51 @@ export function status({ model, version, label }: ModelRef, catalogue: Catalogue
   return print({ model_version_status })
 }
 
+interface TensorInfo {
+  readonly dtype: string
+  readonly tensor_shape: { readonly dim: readonly { size: string; name: string }[]; readonly unknown_rank: boolean }
+  readonly name: string
+}
+
+interface SignatureDef {
+  readonly inputs: Readonly<Record<string, TensorInfo>>
+  readonly outputs: Readonly<Record<string, TensorInfo>>
+  readonly method_name: string
+  readonly defaults: object
+}
+
 /** TensorFlow Serving's GetModelMetadataResponse, with its signature_def in signature_def. */
 export function metadata(ref: ModelRef, catalogue: Catalogue): string {
   const manifest = catalogue.find(ref)
   const signature_def = Object.fromEntries(
     Object.entries(manifest.signatures).map(([name, signature]) => [name, signatureDef(signature)]),
   )
+  if (manifest.initOp) signature_def[INIT_OP] = initOpDef(manifest.initOp)
   const model_spec = { name: manifest.model, signature_name: '', version: versionNumber(manifest.version) }
   return print({ model_spec, metadata: { signature_def: { signature_def } } })
 }
 
-function signatureDef({ inputs, outputs, method }: Signature) {
+function signatureDef({ inputs, outputs, method }: Signature): SignatureDef {
   return { inputs: infos(inputs), outputs: infos(outputs), method_name: method, defaults: {} }
 }
 
-function infos(specs: Readonly<Record<string, TensorSpec>>) {
+const INIT_OP = '__saved_model_init_op'
+
+/** TensorFlow 2 writes its initialiser as an output that is no tensor. */
+function initOpDef(name: string): SignatureDef {
+  const nothing = { dtype: 'DT_INVALID', tensor_shape: { dim: [], unknown_rank: true }, name }
+  return { inputs: {}, outputs: { [INIT_OP]: nothing }, method_name: '', defaults: {} }
+}
+
+function infos(specs: Readonly<Record<string, TensorSpec>>): Record<string, TensorInfo> {
   return Object.fromEntries(
-    Object.entries(specs).map(([alias, { dtype, shape, name, source }]) => [
+    Object.entries(specs).map(([alias, { dtype, shape, declared = shape, name, source }]) => [
       alias,
       {
         dtype: DTYPE_NAMES[dtype],
         tensor_shape: {
-          dim: (shape ?? []).map((d) => ({ size: `${d ?? -1}`, name: '' })),
-          unknown_rank: shape === null,
+          dim: (declared ?? []).map((d) => ({ size: `${d ?? -1}`, name: '' })),
+          unknown_rank: declared === null,
         },
         name: source ?? name,
       },

@@ -71,6 +71,28 @@ test('iris: what TensorFlow recorded for the golden requests', async () => {
   }
 })
 
+test('planet: metadata is what the SavedModel says, the initialiser included', async () => {
+  const { json } = await server.get('/v1/models/PlanetModel/metadata')
+  const { signature_def } = json.metadata.signature_def
+  assert.deepEqual(Object.keys(signature_def).sort(), ['__saved_model_init_op', 'serve', 'serving_default'])
+  assert.deepEqual(signature_def.__saved_model_init_op, {
+    inputs: {},
+    outputs: {
+      __saved_model_init_op: { dtype: 'DT_INVALID', tensor_shape: { dim: [], unknown_rank: true }, name: 'NoOp' },
+    },
+    method_name: '',
+    defaults: {},
+  })
+  const dim = ['-1', '128', '128', '3'].map((size) => ({ size, name: '' }))
+  assert.deepEqual(signature_def.serving_default.inputs, {
+    input_image: {
+      dtype: 'DT_FLOAT',
+      tensor_shape: { dim, unknown_rank: false },
+      name: 'serving_default_input_image:0',
+    },
+  })
+})
+
 test('planet: a picture as nested lists, the two outputs by their names', async () => {
   const golden = JSON.parse(readFileSync(`${PROJECT}examples/planet/1/golden/clouds.json`, 'utf8'))
   const labels = JSON.parse(readFileSync(`${PROJECT}examples/planet/1/labels.json`, 'utf8'))
