@@ -85,18 +85,6 @@ export const NORM = {
   FusedBatchNorm: fusedBatchNorm(2),
   FusedBatchNormV2: fusedBatchNorm(2),
   FusedBatchNormV3: fusedBatchNorm(3),
-  BatchNormWithGlobalNormalization: op({
-    in: ['t', 'm', 'v', 'beta', 'gamma'],
-    attrs: { variance_epsilon: 'float', scale_after_normalization: 'bool' },
-    emit: (n, b) => {
-      const { t, m, v, beta, gamma } = n.in
-      const root = b.op('Sqrt', [b.op('Add', [v, b.scalar(v.dtype, n.attrs.variance_epsilon)])])
-      const scale = n.attrs.scale_after_normalization
-        ? b.op('Div', [gamma, root])
-        : b.op('Div', [b.scalar(v.dtype, 1), root])
-      return b.op('Add', [b.op('Mul', [b.op('Sub', [t, m]), scale]), beta])
-    },
-  }),
   LRN: op({
     in: ['input'],
     attrs: { depth_radius: 5, bias: 1, alpha: 1, beta: 0.5 },

@@ -165,7 +165,6 @@ export const TABLES = {
   MutableHashTableOfTensorsV2: table,
   AnonymousMutableHashTableOfTensors: table,
   MutableDenseHashTableV2: denseTable,
-  AnonymousMutableDenseHashTable: denseTable,
   InitializeTable: fill,
   InitializeTableV2: fill,
   LookupTableImport: fill,

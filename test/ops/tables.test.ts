@@ -8,7 +8,7 @@ import { writeModel } from '../../packager/onnx/write.ts'
 import { createSession } from '../../src/session.ts'
 import { tensor } from '../../src/tensor.ts'
 
-// Tables that a model filled before it was saved: their content is in the checkpoint, found through the restore op.
+// Tables that a model filled before it was saved: their content is in the checkpoint, found through the restore op, or in a file.
 const folder = join(import.meta.dirname, '../fixtures/tables')
 const answers: Record<string, { inputs: string[]; found: unknown[]; size: number }> = JSON.parse(
   readFileSync(join(folder, 'answers.json'), 'utf8'),
@@ -17,7 +17,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'tables-'))
 after(() => rmSync(scratch, { recursive: true, force: true }))
 
 for (const [name, { inputs, found, size }] of Object.entries(answers))
-  test(`a ${name} table is read from the checkpoint`, async () => {
+  test(`a ${name} table is read from the model`, async () => {
     const imported = (await importSource(join(folder, name))).import('serving_default')
     if (imported.kind !== 'graph') return assert.fail('no graph')
     const dir = mkdtempSync(join(scratch, name))
