@@ -4,6 +4,7 @@ import { constNumbers, type Dim, type OnnxAttr, type OnnxNode, type Value } from
 import type { Affine, Body } from './affine.ts'
 import { type Cell, matchCell, type State } from './cells.ts'
 import { isZero, lengthsOf, runsLongEnough } from './lengths.ts'
+import { masksOf } from './masks.ts'
 
 export interface LoopBody {
   readonly inner: Builder
@@ -29,11 +30,15 @@ export function fuse(l: LoopBody, b: Builder): { finals: Value[]; scans: Value[]
     return (node?.type === 'Cast' || node?.type === 'Identity') && counts(node.inputs[0]!)
   }
   const ends = l.carried.map((c): State => ({ before: c.before, after: c.after.name }))
-  const lengths = lengthsOf(ends, producers, counts, b)
-  const states = ends.map((s): State => ({ before: s.before, after: lengths?.state(s.after) ?? s.after }))
+  // what is carried but not read, like the last output, has no part in the cells
+  const read = above([...ends.map((s) => s.after), ...l.items.map((i) => i.name)], producers)
+  const live = ends.filter((s) => read.has(s.before))
+  const lengths = lengthsOf(live, producers, counts, b)
+  const skips = lengths ?? masksOf(live, producers, counts, b)
+  const states = ends.map((s): State => ({ before: s.before, after: skips?.state(s.after) ?? s.after }))
   const whole = (steps: Dim): boolean =>
     lengths ? runsLongEnough(l.trips, steps, lengths.lens, b) : l.trips.part?.[0] === steps
-  const sequences = inputsOf(l, counts, whole, b)
+  const sequences = inputsOf(l, counts, whole, skips?.prepare ?? ((x) => x), b)
   const gated = (name: string) => producers.get(name)?.type === 'Mul'
   const body: Body = {
     producer: (name) => producers.get(name),
@@ -47,7 +52,7 @@ export function fuse(l: LoopBody, b: Builder): { finals: Value[]; scans: Value[]
     for (const h of states) {
       if (finals.has(h.before)) continue
       const cell = matchCell(h, states, body)
-      const made = cell && emit(cell, sequences, (s) => l.carried[states.indexOf(s)]!.init, lengths?.lens, b)
+      const made = cell && emit(cell, sequences, (s) => l.carried[states.indexOf(s)]!.init, skips?.lens, b)
       if (!made) continue
       sequences.set(h.after, made.all)
       finals.set(h.before, made.last)
@@ -55,11 +60,41 @@ export function fuse(l: LoopBody, b: Builder): { finals: Value[]; scans: Value[]
       progress = true
     }
   }
-  const last = states.map((s) => finals.get(s.before) ?? lastOf(s, producers, states, finals, b))
-  // what is not masked goes on after a sequence's end, unlike the operator
-  const scans = l.items.map((i) => sequences.get(lengths ? (lengths.item(i.name) ?? '') : i.name))
+  // the output before a masked step is kept like a state, from zeros on
+  for (const [i, s] of states.entries()) {
+    if (finals.has(s.before) || !read.has(s.before) || !isZero(l.carried[i]!.init, b)) continue
+    const twin = states.find((o) => o.after === s.after && finals.has(o.before))
+    if (twin) finals.set(s.before, finals.get(twin.before)!)
+  }
+  const stacked = (name: string): Value | undefined => {
+    // what is not masked goes on where a step is skipped, unlike the operator
+    const item = skips ? skips.item(name) : { live: name, spread: (all: Value) => all }
+    const all = item && sequences.get(item.live)
+    return all && item.spread(all)
+  }
+  const final = (name: string): Value | undefined => {
+    const state = ends.find((s) => s.after === name && finals.has(s.before))
+    if (state) return finals.get(state.before)
+    const node = producers.get(name)
+    if (node?.type === 'Unsqueeze') {
+      // a list of one element that every iteration overwrites
+      const inner = Number(b.constantNamed(node.inputs[1] ?? '')?.data[0]) === 0 ? final(node.inputs[0]!) : undefined
+      return inner && b.unsqueeze(inner, [0])
+    }
+    const all = stacked(name)
+    return all && b.gather(all, b.int(-1))
+  }
+  const last = ends.map((s) => finals.get(s.before) ?? (read.has(s.before) ? undefined : final(s.after)))
+  const scans = l.items.map((i) => stacked(i.name))
   if (!last.every((v) => v !== undefined) || !scans.every((v) => v !== undefined)) return undefined
   return { finals: last, scans }
+}
+
+/** Everything that values are made from, themselves included. */
+function above(names: readonly string[], producers: ReadonlyMap<string, OnnxNode>): Set<string> {
+  const seen = new Set(names)
+  for (const name of seen) for (const i of producers.get(name)?.inputs ?? []) seen.add(i)
+  return seen
 }
 
 /** What an iteration reads from stacked tensors at its own number: name inside → the whole tensor. */
@@ -67,30 +102,17 @@ function inputsOf(
   l: LoopBody,
   counts: (name: string) => boolean,
   whole: (steps: Dim) => boolean,
+  prepare: (x: Value) => Value,
   b: Builder,
 ): Map<string, Value> {
   const out = new Map<string, Value>()
   for (const n of l.inner.nodes) {
     if (n.type !== 'Gather' || n.attrs.axis !== 0 || !counts(n.inputs[1]!)) continue
     const all = b.valueNamed(n.inputs[0]!)
-    if (all?.dtype === 'float32' && all.shape?.length === 3 && whole(all.shape[0]!)) out.set(n.outputs[0]!, all)
+    if (all?.dtype === 'float32' && all.shape?.length === 3 && whole(all.shape[0]!))
+      out.set(n.outputs[0]!, prepare(all))
   }
   return out
-}
-
-/** A list of one element that every iteration overwrites with a state: the state, stacked. */
-function lastOf(
-  s: State,
-  producers: ReadonlyMap<string, OnnxNode>,
-  states: readonly State[],
-  finals: ReadonlyMap<string, Value>,
-  b: Builder,
-): Value | undefined {
-  const node = producers.get(s.after)
-  const state = node?.type === 'Unsqueeze' ? states.find((o) => o.after === node.inputs[0]) : undefined
-  const axis = node && b.constantNamed(node.inputs[1] ?? '')
-  const final = state && finals.get(state.before)
-  return final && Number(axis?.data[0]) === 0 ? b.unsqueeze(final, [0]) : undefined
 }
 
 /** Gate weights as ONNX lays them out: [1, gates × units, inputs]. */

@@ -3,23 +3,28 @@ import { constNumber, constNumbers, type Dim, type OnnxNode, type Value } from '
 
 type Producers = ReadonlyMap<string, OnnxNode>
 
-/** Where(t >= length, old, new): a step that sequences shorter than t no longer take. */
-export interface Lengths {
-  /** of each sequence of the batch */
+/** Steps that some sequences of a batch do not take: their states stay as they are. */
+export interface Skips {
+  /** how many steps each sequence takes */
   readonly lens: Value
-  /** what a state would be were all sequences long enough */
+  /** what a state would be were the step taken */
   readonly state: (name: string) => string | undefined
-  /** the same for what an iteration yields, which is zero after the end */
-  readonly item: (name: string) => string | undefined
+  /** the same for what an iteration yields, and how the operator's outputs become that again */
+  readonly item: (name: string) => { readonly live: string; readonly spread: (all: Value) => Value } | undefined
+  /** an input sequence with the steps that are taken in front */
+  readonly prepare: (x: Value) => Value
 }
 
-/** How every state of a loop is masked, if all are masked by the same lengths. `counts`: is a value the iteration number? */
+/**
+ * Where(t >= length, old, new), as dynamic_rnn has it, if all states are masked by the same lengths; outputs are zeros from there on.
+ * `counts`: is a value the iteration number?
+ */
 export function lengthsOf(
   states: readonly { readonly before: string; readonly after: string }[],
   producers: Producers,
   counts: (name: string) => boolean,
   b: Builder,
-): Lengths | undefined {
+): Skips | undefined {
   const masks = states.map((s) => maskOf(s.after, producers, counts))
   const first = masks[0]
   if (!first || !states.every((s, i) => masks[i]?.lens === first.lens && masks[i].done === s.before)) return undefined
@@ -30,8 +35,9 @@ export function lengthsOf(
     state: (name) => maskOf(name, producers, counts)?.live,
     item: (name) => {
       const m = maskOf(name, producers, counts)
-      return m?.lens === first.lens && isZero(named(m.done, b), b) ? m.live : undefined
+      return m?.lens === first.lens && isZero(named(m.done, b), b) ? { live: m.live, spread: (all) => all } : undefined
     },
+    prepare: (x) => x,
   }
 }
 

@@ -59,7 +59,7 @@ const CELLS: Readonly<Record<string, readonly string[]>> = {
   RNN_custom: ['Loop'],
   SimpleRNN_linear: ['RNN'],
   LSTM_activations: ['LSTM'],
-  masked: ['Loop'],
+  masked: ['LSTM'],
 }
 
 test('loops of known cells become recurrent operators', () => {
