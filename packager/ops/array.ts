@@ -72,24 +72,52 @@ function broadcastArgs(n: AnyNode, s0: Value, s1: Value, b: Builder): Value {
   return b.op('Where', [b.op('Equal', [x, one]), y, x])
 }
 
-function transposed(n: AnyNode, x: Value, perm: Value, conjugated: boolean, b: Builder): Value {
-  const order = constNumbers(perm) ?? computedOrder(perm)
-  if (!order) throw unsupported(n, 'a constant permutation', 'a computed one')
-  const full = order.map((p) => (p < 0 ? p + order.length : p))
-  if (!isComplex(x)) return b.transpose(x, full)
+function transposed(x: Value, perm: Value, conjugated: boolean, b: Builder): Value {
+  const order = constNumbers(perm)
+  if (!isComplex(x))
+    return order
+      ? b.transpose(
+          x,
+          order.map((p) => (p < 0 ? p + order.length : p)),
+        )
+      : permuted(x, perm, b)
   const pair = pairOf(x)
   const signed = conjugated ? b.op('Mul', [pair, b.filled(pair.dtype, [2], [1, -1])]) : pair
-  return fromPair(b.transpose(signed, [...full, full.length]))
+  const last = b.ints([b.rank(x)])
+  const full = b.concat([int64(perm, b), last], 0)
+  return fromPair(transposed(signed, full, false, b))
 }
 
-/** A permutation of one or no dimension is known without its value. */
-function computedOrder(perm: Value): number[] | undefined {
-  const n = perm.shape?.[0]
-  return n === 0 ? [] : n === 1 ? [0] : undefined
+const unsupportedPermutation = (b: Builder) =>
+  unsupported({ op: 'Transpose', name: b.at }, 'a permutation of known length', 'a computed one of unknown length')
+
+/** A permutation that is computed: every element is fetched from its place in row-major order, where ONNX wants the order as an attribute. */
+function permuted(x: Value, perm: Value, b: Builder): Value {
+  const rank = x.shape?.length ?? perm.shape?.[0]
+  if (typeof rank !== 'number') throw unsupportedPermutation(b)
+  if (rank < 2) return x
+  const shape = b.shapeOf(x)
+  const order = int64(perm, b)
+  const steps = Array.from({ length: rank }, (_, i) =>
+    b.op('ReduceProd', [b.slice(shape, [i + 1], [rank], [0]), b.ints([0])], { keepdims: 1 }),
+  )
+  const [sizes, strides] = [b.gather(shape, order), b.gather(b.concat(steps, 0), order)]
+  const places = Array.from({ length: rank }, (_, i) => {
+    const along = b.op('Range', [b.int(0), b.gather(sizes, b.int(i)), b.int(1)])
+    const offset = b.op('Mul', [along, b.gather(strides, b.int(i))])
+    return b.unsqueeze(
+      offset,
+      Array.from({ length: rank - 1 - i }, (_, k) => k + 1),
+    )
+  })
+  return b.gather(
+    b.reshape(x, [-1]),
+    places.reduce((sum, p) => b.op('Add', [sum, p])),
+  )
 }
 
 const transpose = (conjugated: boolean): OpRow =>
-  op({ in: ['x', 'perm'], emit: (n, b) => transposed(n, n.in.x, n.in.perm, conjugated, b) })
+  op({ in: ['x', 'perm'], emit: (n, b) => transposed(n.in.x, n.in.perm, conjugated, b) })
 
 export const ARRAY = {
   Shape: op({
@@ -170,6 +198,7 @@ export const ARRAY = {
     },
   }),
   ConcatV2: concat,
+  ParallelConcat: op({ in: ['values*'], parts: true, emit: (n, b) => b.concat(n.in.values, 0) }),
   Concat: op({ in: ['axis', 'values*'], parts: true, emit: (n, b) => joined(n, n.in.values, n.in.axis, b) }),
   Transpose: transpose(false),
   ConjugateTranspose: transpose(true),

@@ -48,7 +48,6 @@ export const COMPARE = {
   }),
   LogicalAnd: ordered('And'),
   LogicalOr: ordered('Or'),
-  LogicalXor: ordered('Xor'),
   LogicalNot: op({ in: ['x'], emit: (n, b) => b.op('Not', [n.in.x]) }),
   IsNan: op({ in: ['x'], emit: (n, b) => b.op('IsNaN', [n.in.x]) }),
   IsInf: op({ in: ['x'], emit: (n, b) => b.op('IsInf', [n.in.x]) }),

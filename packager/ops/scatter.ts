@@ -2,7 +2,7 @@ import type { DType } from '../../src/tensor.ts'
 import type { Builder } from '../onnx/builder.ts'
 import { constNumbers, type Value } from '../onnx/value.ts'
 import { int64 } from './cast.ts'
-import { type OpRow, type OpTable, op } from './op.ts'
+import { type OpRow, type OpTable, op, unsupported } from './op.ts'
 import { MASKS, masksOf, stridedSlice } from './slice.ts'
 
 type Reduction = 'none' | 'add' | 'mul' | 'max' | 'min'
@@ -99,6 +99,7 @@ export const SCATTER = {
       return scatter(base, refuseNegative(n.in.indices, b), n.in.updates, 'add', b)
     },
   }),
+  ScatterNdNonAliasingAdd: scattered('add'),
   TensorScatterUpdate: scattered('none'),
   TensorScatterAdd: scattered('add'),
   TensorScatterSub: scattered('add', true),
@@ -131,6 +132,26 @@ export const SCATTER = {
       const { x } = n.in
       const order = b.cast(position(x, b), x.dtype as DType)
       return b.op('ScatterElements', [x, refuseNegative(x, b), order])
+    },
+  }),
+  /** The places of flat indices in a tensor of given dimensions: a row for each dimension. */
+  UnravelIndex: op({
+    in: ['indices', 'dims'],
+    emit: (n, b) => {
+      const rank = n.in.dims.shape?.[0]
+      if (typeof rank !== 'number') throw unsupported(n, 'dimensions of known number', 'an unknown number')
+      const [flat, dims] = [int64(n.in.indices, b), int64(n.in.dims, b)]
+      const rows = Array.from({ length: rank }, (_, i) => {
+        const behind = b.op('ReduceProd', [b.slice(dims, [i + 1], [rank], [0]), b.ints([0])], { keepdims: 0 })
+        return b.op('Mod', [b.op('Div', [flat, behind]), b.gather(dims, b.int(i))])
+      })
+      return b.cast(
+        b.concat(
+          rows.map((r) => b.unsqueeze(r, [0])),
+          0,
+        ),
+        n.in.indices.dtype as DType,
+      )
     },
   }),
   DynamicStitch: stitch,
