@@ -6,6 +6,7 @@ import { INDEX } from '../layers/dist.ts'
 import type { ModelPackage } from '../package/types.ts'
 import { defaultCache } from '../root.ts'
 import { type Command, flag, integer, many, one } from './command.ts'
+import { openInbox } from './inbox.ts'
 import type { Reporter } from './reporter.ts'
 import { localSource } from './s3.ts'
 
@@ -25,11 +26,14 @@ export const serve: Command = {
     { flags: '--label <model/label=version>', text: 'name a version for requests to /labels/…', repeat: true },
     { flags: '--cors', text: 'let pages of any origin read the answers' },
     { flags: '--threads <n>', text: 'threads of one inference (default: 1, as in a small function)' },
+    { flags: '--inbox <dir>', text: 'answer each file that appears there too, as S3 would start a batch' },
+    { flags: '--outbox <dir>', text: 'where the results of --inbox go' },
   ],
   examples: [
     'modelayer serve examples/mnist',
     'modelayer serve saved_model --name digits --port 9000',
     'modelayer serve dist',
+    'modelayer serve examples/mnist --inbox in --outbox out',
   ],
   async run(input, io) {
     const { silenceTelemetry } = await import('../../src/boot.ts')
@@ -62,9 +66,11 @@ export const serve: Command = {
         { url: server.url, models, curl: lines },
         [`Serving ${models.join(', ')} on ${server.url}`, ...lines.map((l) => `  ${l}`)].join('\n'),
       )
+      const inbox = await openInbox(input, store, io)
       await new Promise<void>((resolve) => {
         for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
       })
+      await inbox?.close()
       await server.close()
       return 0
     } finally {

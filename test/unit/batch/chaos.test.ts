@@ -109,7 +109,8 @@ function linesOf(s: Setup, key: string): { answered: Line[]; named: Line[]; file
 
 const numbers = (n: number) => Array.from({ length: n }, (_, i) => i)
 
-const SEEDS = (process.env.CHAOS_SEEDS ?? '1,2').split(',').map(Number)
+/** One seed in every run; many with CHAOS_SEEDS=1,2,3… */
+const SEEDS = (process.env.CHAOS_SEEDS ?? '1').split(',').map(Number)
 
 for (const seed of SEEDS)
   test(`chaos, seed ${seed}: doubles, disorder, store failures, kill -9; each record answered or named exactly once`, async () => {
@@ -117,7 +118,7 @@ for (const seed of SEEDS)
     const s = setup(`seed-${seed}`)
     const sizes = new Map<string, number>()
     for (let i = 0; i < 12; i++) {
-      const n = 1 + Math.floor(random() ** 3 * 60_000)
+      const n = 1 + Math.floor(random() ** 3 * 20_000)
       sizes.set(`f${i}.jsonl`, n)
       writeFileSync(
         join(s.input, `f${i}.jsonl`),

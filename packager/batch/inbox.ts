@@ -1,0 +1,34 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Job, type Outcome, runObject } from '../../src/batch/run.ts'
+import { toAppError } from '../../src/log.ts'
+
+export interface InboxOptions {
+  readonly signal: AbortSignal
+  /** between two looks at the folder */
+  readonly everyMs?: number
+  told(key: string, outcome: Outcome | { readonly status: 'ERROR'; readonly reason: string }): void
+}
+
+/** A file that is still growing changes between two looks; S3 shows whole objects only. */
+const CALM_MS = 1000
+
+/** Answers each file that appears in the input folder, as S3 would start the function for it, until the signal. */
+export async function watchInbox(job: Job, { signal, everyMs = 500, told }: InboxOptions): Promise<void> {
+  const { bucket, prefix } = job.input!
+  const seen = new Map<string, string>()
+  while (!signal.aborted) {
+    for await (const { key, etag, size, modified } of job.store.list(bucket, prefix)) {
+      if (signal.aborted) return
+      if (seen.get(key) === etag || Date.now() - modified < CALM_MS) continue
+      try {
+        const outcome = await runObject(job, { bucket, key, etag, size }, { signal, takeOver: true })
+        if (outcome.status !== 'PAUSED') seen.set(key, etag)
+        told(key, outcome)
+      } catch (e) {
+        // tried again at the next look, as S3 would have the event delivered again
+        told(key, { status: 'ERROR', reason: toAppError(e).message })
+      }
+    }
+    await sleep(everyMs, undefined, { signal }).catch(() => undefined)
+  }
+}
