@@ -4,7 +4,12 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const entries = { cli: 'packager/cli/main.ts', index: 'src/index.ts', demo: 'scripts/demo.ts' }
+const entries = {
+  cli: 'packager/cli/main.ts',
+  index: 'src/index.ts',
+  demo: 'scripts/demo.ts',
+  serverless: 'packager/deploy/plugin.ts',
+}
 
 const { metafile } = await build({
   absWorkingDir: root,

@@ -1,0 +1,198 @@
+import type { LayerEntry } from '../layers/dist.ts'
+import type { DeployOptions, S3Place } from './options.ts'
+
+type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+export type Resources = Record<string, { readonly Type: string; readonly [key: string]: Json }>
+
+/** What each function may do: an action on a resource, nothing with a wildcard for all of a service. */
+export interface Statement {
+  readonly Effect: 'Allow'
+  readonly Action: readonly string[]
+  readonly Resource: Json
+}
+
+const LAMBDA_ARCH = { arm64: 'arm64', x64: 'x86_64' } as const
+
+const id = (s: string) =>
+  s
+    .replace(/[^A-Za-z0-9]+(.)?/g, (_, c: string | undefined) => c?.toUpperCase() ?? '')
+    .replace(/^./, (c) => c.toUpperCase())
+
+/** The key names the content, so that a layer which did not change is neither uploaded nor published again. */
+export const layerKey = (layer: LayerEntry): string => `modelayer/layers/${layer.name}-${layer.sha256}.zip`
+export const layerId = (layer: LayerEntry): string => `${id(layer.name)}Layer${layer.sha256.slice(0, 12)}`
+
+export function layerResources(
+  layers: readonly LayerEntry[],
+  bucket: Json,
+  o: DeployOptions,
+  service: string,
+): Resources {
+  return Object.fromEntries(
+    layers.map((layer) => [
+      layerId(layer),
+      {
+        Type: 'AWS::Lambda::LayerVersion',
+        // functions that were published with it still need it
+        DeletionPolicy: 'Retain',
+        UpdateReplacePolicy: 'Retain',
+        Properties: {
+          LayerName: `${service}-${layer.name}`,
+          Description: `${layer.name}, content ${layer.sha256.slice(0, 12)}`,
+          Content: { S3Bucket: bucket, S3Key: layerKey(layer) },
+          CompatibleArchitectures: layer.arch ? [LAMBDA_ARCH[layer.arch]] : Object.values(LAMBDA_ARCH),
+          CompatibleRuntimes: [o.runtime],
+        },
+      },
+    ]),
+  )
+}
+
+const logs = (name: string): Statement => ({
+  Effect: 'Allow',
+  Action: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+  Resource: {
+    'Fn::Sub': `arn:\${AWS::Partition}:logs:\${AWS::Region}:\${AWS::AccountId}:log-group:/aws/lambda/${name}:*`,
+  },
+})
+
+export function roleResource(functionName: string, statements: readonly Statement[]): Resources[string] {
+  return {
+    Type: 'AWS::IAM::Role',
+    Properties: {
+      AssumeRolePolicyDocument: {
+        Version: '2012-10-17',
+        Statement: [{ Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' }, Action: 'sts:AssumeRole' }],
+      },
+      Policies: [
+        {
+          PolicyName: 'own',
+          PolicyDocument: { Version: '2012-10-17', Statement: [logs(functionName), ...statements] as unknown as Json },
+        },
+      ],
+    },
+  }
+}
+
+const bucketArn = (p: S3Place): Json => ({ 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${p.bucket}` })
+const objectsArn = (p: S3Place): Json => ({ 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${p.bucket}/${p.prefix}*` })
+
+export function batchStatements({ input, output }: { input: S3Place; output: S3Place }): Statement[] {
+  return [
+    { Effect: 'Allow', Action: ['s3:GetObject', 's3:GetObjectVersion'], Resource: objectsArn(input) },
+    {
+      Effect: 'Allow',
+      Action: [
+        's3:GetObject',
+        's3:PutObject',
+        's3:DeleteObject',
+        's3:AbortMultipartUpload',
+        's3:ListMultipartUploadParts',
+      ],
+      Resource: objectsArn(output),
+    },
+    { Effect: 'Allow', Action: ['s3:ListBucket'], Resource: [bucketArn(input), bucketArn(output)] },
+    {
+      Effect: 'Allow',
+      Action: ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes', 'sqs:ChangeMessageVisibility'],
+      Resource: { 'Fn::GetAtt': ['BatchQueue', 'Arn'] },
+    },
+  ]
+}
+
+/** Buckets that stay, private and over TLS only; a queue between them and the function, and one for what cannot be done. */
+export function batchResources(o: { input: S3Place; output: S3Place }, timeout: number): Resources {
+  const { input, output } = o
+  const same = input.bucket === output.bucket
+  const out: Resources = {
+    BatchDeadLetters: {
+      Type: 'AWS::SQS::Queue',
+      Properties: { MessageRetentionPeriod: 1_209_600, SqsManagedSseEnabled: true },
+    },
+    BatchQueue: {
+      Type: 'AWS::SQS::Queue',
+      Properties: {
+        // six times the function's timeout, as AWS advises, so that a message is not seen twice while it is worked on
+        VisibilityTimeout: 6 * timeout,
+        SqsManagedSseEnabled: true,
+        RedrivePolicy: { deadLetterTargetArn: { 'Fn::GetAtt': ['BatchDeadLetters', 'Arn'] }, maxReceiveCount: 5 },
+      },
+    },
+    BatchQueuePolicy: {
+      Type: 'AWS::SQS::QueuePolicy',
+      Properties: {
+        Queues: [{ Ref: 'BatchQueue' }],
+        PolicyDocument: {
+          Version: '2012-10-17',
+          Statement: [
+            {
+              Effect: 'Allow',
+              Principal: { Service: 's3.amazonaws.com' },
+              Action: 'sqs:SendMessage',
+              Resource: { 'Fn::GetAtt': ['BatchQueue', 'Arn'] },
+              Condition: {
+                ArnEquals: { 'aws:SourceArn': bucketArn(input) },
+                StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } },
+              },
+            },
+          ],
+        },
+      },
+    },
+    ...bucketResources('BatchInput', input, {
+      NotificationConfiguration: {
+        QueueConfigurations: [
+          {
+            Event: 's3:ObjectCreated:*',
+            Queue: { 'Fn::GetAtt': ['BatchQueue', 'Arn'] },
+            Filter: { S3Key: { Rules: [{ Name: 'prefix', Value: input.prefix }] } },
+          },
+        ],
+      },
+    }),
+  }
+  return same ? out : { ...out, ...bucketResources('BatchOutput', output, {}) }
+}
+
+function bucketResources(name: string, p: S3Place, more: Record<string, Json>): Resources {
+  return {
+    [`${name}Bucket`]: {
+      Type: 'AWS::S3::Bucket',
+      DeletionPolicy: 'Retain',
+      UpdateReplacePolicy: 'Retain',
+      ...(more.NotificationConfiguration !== undefined && { DependsOn: 'BatchQueuePolicy' }),
+      Properties: {
+        BucketName: p.bucket,
+        BucketEncryption: {
+          ServerSideEncryptionConfiguration: [{ ServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }],
+        },
+        PublicAccessBlockConfiguration: {
+          BlockPublicAcls: true,
+          BlockPublicPolicy: true,
+          IgnorePublicAcls: true,
+          RestrictPublicBuckets: true,
+        },
+        ...more,
+      },
+    },
+    [`${name}BucketPolicy`]: {
+      Type: 'AWS::S3::BucketPolicy',
+      Properties: {
+        Bucket: { Ref: `${name}Bucket` },
+        PolicyDocument: {
+          Version: '2012-10-17',
+          Statement: [
+            {
+              Sid: 'TlsOnly',
+              Effect: 'Deny',
+              Principal: '*',
+              Action: 's3:*',
+              Resource: [bucketArn(p), { 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${p.bucket}/*` }],
+              Condition: { Bool: { 'aws:SecureTransport': 'false' } },
+            },
+          ],
+        },
+      },
+    },
+  }
+}
