@@ -10,6 +10,7 @@ import { CORE } from './core.ts'
 import { CROP } from './crop.ts'
 import { DECODE } from './decode.ts'
 import { DIAG } from './diag.ts'
+import { DISTORT } from './distort.ts'
 import { EINSUM } from './einsum.ts'
 import { FFT } from './fft.ts'
 import { FUSED } from './fused.ts'
@@ -84,6 +85,7 @@ export const FAMILIES = {
   RESIZE,
   CROP,
   DECODE,
+  DISTORT,
   COLOUR,
   NMS,
   TABLES,
