@@ -2,7 +2,7 @@ import { decimal, POWER } from './decimal.ts'
 
 /** Digits that a double holds, whichever they are. */
 const SURE = 15
-const [ZERO, NINE, POINT, MINUS, PLUS, UPPER_E, LOWER_E] = [48, 57, 46, 45, 43, 69, 101]
+const [ZERO, NINE, COMMA, POINT, MINUS, PLUS, UPPER_E, LOWER_E] = [48, 57, 44, 46, 45, 43, 69, 101]
 
 /**
  * Reads JSON numbers out of bytes, exact to the bit; also NaN, Infinity, Inf and their negatives, which TensorFlow Serving takes. No string
@@ -72,6 +72,12 @@ export class NumberReader {
         c = text[++at]!
       }
       exponent = point - at
+      // most numbers of a list end here
+      if (c === COMMA && exponent >= -22) {
+        this.at = at
+        const value = digits / POWER[-exponent]!
+        return negative ? -value : value
+      }
       if (c >= ZERO && c <= NINE) {
         const rest = at
         for (; c >= ZERO && c <= NINE; c = text[++at]!) low = low * 10 + (c - ZERO)

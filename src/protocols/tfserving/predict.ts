@@ -26,8 +26,7 @@ export function readPredict(body: Uint8Array, manifest: Manifest): PredictReques
   }
   if (instances !== undefined)
     return { signature: name, feeds: fit(rows(root, instances, signature), signature), form: 'row' }
-  if (inputs !== undefined)
-    return { signature: name, feeds: fit(columns(inputs, signature), signature), form: 'column' }
+  if (inputs !== undefined) return { signature: name, feeds: columns(inputs, signature), form: 'column' }
   throw invalid("Missing 'inputs' or 'instances' key", { expected: 'a key inputs or instances', got: 'neither' })
 }
 
@@ -63,13 +62,14 @@ function columns(given: Json, { inputs }: Signature): Tensors {
 }
 
 /**
- * TensorFlow Serving feeds a graph whatever shape was sent, and graphs made of feature columns take `[5.1]` for a scalar of each row as well;
- * so clients send that. Dimensions of 1 behind the declared ones are therefore dropped. Anything else is for the session to refuse.
+ * TensorFlow Serving feeds a graph whatever shape was sent, and graphs made of feature columns take `{"length": [5.1]}` for a scalar of each
+ * row; so clients send that. Dimensions of 1 behind the declared ones are therefore dropped from rows of numbers. All else is for the session
+ * to refuse, as are lists of strings: what parses them does not take them either.
  */
 function fit(feeds: Tensors, { inputs }: Signature): Tensors {
   for (const [alias, t] of Object.entries(feeds)) {
     const rank = inputs[alias]?.shape?.length ?? t.shape.length
-    if (t.shape.length > rank && t.shape.slice(rank).every((d) => d === 1))
+    if (t.dtype !== 'string' && t.shape.length > rank && t.shape.slice(rank).every((d) => d === 1))
       feeds[alias] = { ...t, shape: t.shape.slice(0, rank) }
   }
   return feeds

@@ -50,6 +50,9 @@ test('iris: the request of the tutorial, whose features are lists of one, is ans
     json.predictions.map((p: { class_ids: number[] }) => p.class_ids),
     [[0], [1], [2]],
   )
+  const columns = Object.fromEntries(Object.keys(FLOWERS[0]!).map((k) => [k, [[1]]]))
+  const column = await server.post('/v1/models/raw_export_model:predict', { inputs: columns })
+  assert.equal(column.status, 400)
   const wide = { instances: FLOWERS.map((f) => ({ ...f, SepalLength: [1, 2] })) }
   const refused = await server.post('/v1/models/raw_export_model:predict', wide)
   assert.equal(refused.status, 400)
