@@ -1,4 +1,4 @@
-import { textOf } from './bytestring.ts'
+import { bytesToString, textOf } from './bytestring.ts'
 import { AppError } from './errors.ts'
 import { fingerprint64, fingerprintCat64, hash64, sipHash } from './fingerprint.ts'
 import type { CutSpec } from './manifest.ts'
@@ -145,6 +145,14 @@ function codePoints(x: Tensor): { splits: number[]; points: number[]; starts: nu
   return { splits, points, starts }
 }
 
+/** The web-safe alphabet, padded or not. `bytes`: the result spells bytes, for a decoder of files. */
+function fromBase64(text: string, bytes: unknown): string {
+  if (!/^[\w-]*={0,2}$/.test(text) || text.replace(/=+$/, '').length % 4 === 1)
+    throw new AppError('WRONG_DTYPE', { where: 'DecodeBase64', expected: 'web-safe base64', got: 'another string' })
+  const raw = Buffer.from(text, 'base64url')
+  return bytes ? bytesToString(raw) : textOf(raw)
+}
+
 /** Every combination of one feature from each column, hashed: SparseCross over dense columns with hashed output. */
 const cross: StepRule = (columns, a) => {
   const buckets = BigInt(a.buckets as string)
@@ -223,6 +231,11 @@ export const STEPS: Readonly<Record<string, StepRule>> = {
       texts(x).map((s) => (a.unit === 'UTF8_CHAR' ? [...s].length : Buffer.byteLength(s, 'utf8'))),
     ),
   ],
+  decodeBase64: each((s, a) => fromBase64(s, a.bytes)),
+  encodeBase64: each((s, a) => {
+    const text = Buffer.from(s, 'utf8').toString('base64url')
+    return a.pad ? text.padEnd(Math.ceil(text.length / 4) * 4, '=') : text
+  }),
   hashFast: bucket(fingerprint64),
   hashOld: bucket(hash64),
   hashStrong: bucket((s, a) => {

@@ -10,7 +10,7 @@ const NOTE =
 /** The graph is cut behind the decoder: the pixels are an input that the runtime computes from the file. */
 function decoded(n: AnyNode, contents: Value, a: Omit<DecodeSpec, 'op' | 'steps' | 'outputs'>, b: Builder): Value {
   const target = { op: 'Identity', inputs: [contents], outputs: [{ name: '', dtype: 'string', shape: [] } as const] }
-  const program = trace(n, target, b)
+  const program = trace(n, target, b, true)
   if (!program) throw unsupported(n, 'an image file that comes from an input of the signature', 'a computed string')
   const { inputs, steps, outputs } = program
   const shape = [b.fresh(), b.fresh(), a.channels === 0 ? b.fresh() : a.channels]

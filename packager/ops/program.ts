@@ -32,9 +32,11 @@ export function remember(n: AnyNode, op: string, inputs: readonly Value[], out: 
   return out
 }
 
+const noteOf = (n: AnyNode, v: Value): Recipe | undefined => RECIPES.get(n.env)?.get(v.name)
+
 /** The step behind a value: a note of a row, or a node of the graph that only moves or counts. */
 function recipeOf(n: AnyNode, v: Value, b: Builder): Recipe | undefined {
-  const noted = RECIPES.get(n.env)?.get(v.name)
+  const noted = noteOf(n, v)
   if (noted) return noted
   const node = b.producer(v)
   if (node?.domain !== '' || !Object.hasOwn(ARRAY_STEPS, node.type)) return undefined
@@ -61,11 +63,15 @@ function recipeOf(n: AnyNode, v: Value, b: Builder): Recipe | undefined {
 const literal = (t: Tensor): unknown[] =>
   Array.from(t.data as ArrayLike<number | bigint | string>, (v) => (typeof v === 'bigint' ? String(v) : v))
 
-/** The program that leads from graph inputs to a step, or undefined where something on the way is not for the runtime. */
+/**
+ * The program that leads from graph inputs to a step, or undefined where something on the way is not for the runtime.
+ * @param bytes for a cut whose strings are bytes: it goes behind a decoder of text, which has lost them
+ */
 export function trace(
   n: AnyNode,
   target: StepSpec,
   b: Builder,
+  bytes = false,
 ): { inputs: Value[]; steps: Step[]; outputs: number[] } | undefined {
   const order: (Recipe | Tensor)[] = []
   const inputs = new Map<string, Value>()
@@ -74,11 +80,12 @@ export function trace(
     if (seen.has(v.name)) return true
     seen.add(v.name)
     if (v.data) return order.push(v.data) > 0
-    if (n.env.isInput(v)) {
+    const noted = bytes ? noteOf(n, v) : undefined
+    if (!noted && n.env.isInput(v)) {
       inputs.set(v.name, v)
       return true
     }
-    const recipe = recipeOf(n, v, b)
+    const recipe = noted ?? recipeOf(n, v, b)
     if (!recipe?.inputs.every(visit)) return false
     return order.push(recipe) > 0
   }
@@ -96,7 +103,7 @@ export function trace(
       steps.push({ op: 'Const', in: [], dtype: item.dtype, shape: item.shape, data: literal(item) })
     } else {
       for (const name of item.outputs) registers.set(name, next++)
-      steps.push({ ...item.attrs, op: item.op, in: item.inputs.map(reg) })
+      steps.push({ ...item.attrs, ...(bytes && { bytes }), op: item.op, in: item.inputs.map(reg) })
     }
   const first = next - 1
   return { inputs: [...inputs.values()], steps, outputs: target.outputs.map((_, i) => first + i) }

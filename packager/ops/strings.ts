@@ -266,6 +266,17 @@ export const STRINGS = {
       return remember(n, 'format', [x], out, attrs)
     },
   }),
+  DecodeBase64: op({
+    in: ['input'],
+    note: NOTE,
+    emit: (n, b) => remember(n, 'decodeBase64', [n.in.input], one('decodeBase64')(n, n.in.input, {}, b)),
+  }),
+  EncodeBase64: op({
+    in: ['input'],
+    attrs: { pad: false },
+    note: NOTE,
+    emit: (n, b) => one('encodeBase64')(n, n.in.input, { pad: n.attrs.pad }, b),
+  }),
   StringToHashBucketFast: bucket('hashFast'),
   StringToHashBucket: op({
     in: ['string_tensor'],
