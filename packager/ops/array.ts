@@ -1,20 +1,11 @@
 import type { DType } from '../../src/tensor.ts'
 import type { Builder } from '../onnx/builder.ts'
-import { constNumber, constNumbers, type Value } from '../onnx/value.ts'
+import { constNumbers, type Value } from '../onnx/value.ts'
 import { indexType, int64 } from './cast.ts'
 import { fromPair, isComplex, pairOf } from './complex.ts'
 import { type AnyNode, type OpRow, type OpTable, op, unsupported } from './op.ts'
 import { axisOf } from './reduce.ts'
 import { raggedShape } from './variant.ts'
-
-export { int64 } from './cast.ts'
-
-/** A constant integer input. @throws {AppError} UNSUPPORTED_OPS */
-export function constInt(n: AnyNode, v: Value, what: string): number {
-  const c = constNumber(v)
-  if (c === undefined) throw unsupported(n, `a constant ${what}`, 'a computed one')
-  return c
-}
 
 function joined(n: AnyNode, values: readonly Value[], axis: Value, b: Builder): Value {
   return b.concat(values, axisOf(n, axis, values[0]!))

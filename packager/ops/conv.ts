@@ -1,6 +1,6 @@
 import type { Builder } from '../onnx/builder.ts'
 import type { Value } from '../onnx/value.ts'
-import { int64 } from './array.ts'
+import { int64 } from './cast.ts'
 import { channelsBack, channelsFirst, explicitPads, padded, samePads, spatial } from './layout.ts'
 import { type AnyNode, type OpRow, type OpTable, op, unsupported } from './op.ts'
 

@@ -1,6 +1,6 @@
 import type { Builder } from '../onnx/builder.ts'
 import type { Value } from '../onnx/value.ts'
-import { int64 } from './array.ts'
+import { int64 } from './cast.ts'
 import { type OpTable, op, unsupported } from './op.ts'
 import { clamped, element, rounded, sizeAt, steps } from './resize.ts'
 

@@ -1,6 +1,6 @@
 import type { Builder } from '../onnx/builder.ts'
 import type { Value } from '../onnx/value.ts'
-import { int64 } from './array.ts'
+import { int64 } from './cast.ts'
 import { type OpTable, op } from './op.ts'
 import { sizeAt } from './resize.ts'
 

@@ -1,7 +1,7 @@
 import type { DType } from '../../src/tensor.ts'
 import type { Builder } from '../onnx/builder.ts'
 import type { Value } from '../onnx/value.ts'
-import { int64 } from './array.ts'
+import { int64 } from './cast.ts'
 import { lengthsOf, longest, range, rowIds, splitsOf, whereTrue } from './indices.ts'
 import { type AnyNode, type OpTable, op, unsupported } from './op.ts'
 import { binned } from './sparse.ts'

@@ -6,6 +6,8 @@ import { ndtri } from './gamma.ts'
 import { type OpRow, type OpTable, op } from './op.ts'
 
 /** Numbers drawn at every run. TensorFlow's own sequence for a seed is not reproduced: what counts is the distribution. */
+const NOTE = "drawn anew at every run; the sequence of a seed is not TensorFlow's"
+
 const uniform = (shape: Value, dtype: DType, b: Builder): Value =>
   b.op('RandomUniformLike', [b.op('Expand', [b.scalar(dtype, 0), int64(shape, b)])], { low: 0, high: 1 })
 
@@ -28,7 +30,7 @@ function integers(shape: Value, low: Value, high: Value, b: Builder): Value {
 }
 
 const of = (draw: (shape: Value, dtype: DType, b: Builder) => Value): OpRow =>
-  op({ in: ['shape'], attrs: { dtype: 'type' }, emit: (n, b) => draw(n.in.shape, n.dtype('dtype'), b) })
+  op({ in: ['shape'], attrs: { dtype: 'type' }, note: NOTE, emit: (n, b) => draw(n.in.shape, n.dtype('dtype'), b) })
 
 /** The largest of logits with Gumbel noise is a sample of their distribution. */
 function categorical(logits: Value, count: Value, dtype: DType, b: Builder): Value {

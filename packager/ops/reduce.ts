@@ -39,7 +39,7 @@ const arg = (type: string): OpRow =>
 
 export const REDUCE = {
   Sum: reduce('ReduceSum', true),
-  Mean: reduce('ReduceMean', true),
+  Mean: { ...reduce('ReduceMean', true), note: 'of no elements at all it is 0, not NaN' },
   Max: reduce('ReduceMax'),
   Min: reduce('ReduceMin'),
   Prod: reduce('ReduceProd'),

@@ -73,6 +73,7 @@ const position = (v: Value, b: Builder): Value => b.op('Range', [b.int(0), b.res
 const stitch: OpRow = op({
   in: [],
   attrs: { N: 'int' },
+  note: 'rows that no index names are 0',
   parts: true,
   emit: (n, b) => {
     const all = n.inputs as readonly Value[]

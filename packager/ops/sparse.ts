@@ -1,7 +1,7 @@
 import type { DType } from '../../src/tensor.ts'
 import type { Builder } from '../onnx/builder.ts'
 import { constNumber, constNumbers, type Value } from '../onnx/value.ts'
-import { int64 } from './array.ts'
+import { int64 } from './cast.ts'
 import { column, counts, filled, linear, range, rankOfSparse, sortOrder, unravel, whereTrue } from './indices.ts'
 import { adjoint } from './matmul.ts'
 import { type AnyNode, type OpRow, type OpTable, op, unsupported } from './op.ts'

@@ -75,6 +75,7 @@ export const SPLIT = {
   /** The first version takes a truth value per dimension. */
   Reverse: op({
     in: ['tensor', 'dims'],
+    note: 'with constant dims',
     parts: true,
     emit: (n, b) => {
       const chosen = constNumbers(n.in.dims)?.flatMap((yes, i) => (yes ? [i] : []))
