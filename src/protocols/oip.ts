@@ -1,7 +1,5 @@
 import { ERRORS } from '../errors.ts'
 import type { HttpResponse } from '../types.ts'
-import { encodeInfer, metadata } from './oipanswer.ts'
-import { parseInfer } from './oiprequest.ts'
 import type { Catalogue, Protocol, Route } from './protocol.ts'
 import { decodeSegment } from './segment.ts'
 
@@ -61,6 +59,7 @@ export const oip = {
           catalogue.manifests.map((m) => ({ name: m.model, version: m.version, state: 'READY', reason: '' })),
         )
       case 'metadata': {
+        const { metadata } = await import('./oipanswer.ts')
         const manifest = catalogue.find(route)
         const versions = catalogue.manifests.filter((m) => m.model === manifest.model).map((m) => m.version)
         return json(200, metadata(manifest, versions))
@@ -75,7 +74,10 @@ export const oip = {
     }
   },
 
-  decode(req, manifest) {
+  async decode(req, manifest) {
+    // the codec is compiled by the first request for it, not by every cold start
+    const { parseInfer } = await import('./oiprequest.ts')
+    const { encodeInfer } = await import('./oipanswer.ts')
     const request = parseInfer(req, manifest)
     return {
       kind: 'tensors',
