@@ -15,21 +15,26 @@ function arrayIn(n: AnyNode, handle: Out | undefined, flow: Out | undefined): Te
   return asList(flow) ?? listIn(n, handle)
 }
 
-const create: OpRow = op({
-  in: ['size'],
-  attrs: { dtype: 'type', element_shape: null, dynamic_size: false },
-  out: ['handle', 'flow'],
-  emit: (n, b) => {
-    const shape = n.attrs.element_shape as TfShape
-    const list = listHandle(n, {
-      dtype: n.dtype('dtype'),
-      elem: elementOf(shape, b),
-      grows: n.attrs.dynamic_size,
-      content: { kind: 'unset', length: b.cast(n.in.size, 'int64') },
-    })
-    return [list, list]
-  },
-})
+const creation = (note?: string): OpRow =>
+  op({
+    in: ['size'],
+    ...(note !== undefined && { note }),
+    attrs: { dtype: 'type', element_shape: null, dynamic_size: false },
+    out: ['handle', 'flow'],
+    emit: (n, b) => {
+      const shape = n.attrs.element_shape as TfShape
+      const list = listHandle(n, {
+        dtype: n.dtype('dtype'),
+        elem: elementOf(shape, b),
+        grows: n.attrs.dynamic_size,
+        content: { kind: 'unset', length: b.cast(n.in.size, 'int64') },
+      })
+      return [list, list]
+    },
+  })
+
+const create = creation()
+const createOld = creation('written outside of loops only')
 
 const gather: OpRow = op({
   in: ['handle!', 'indices', 'flow_in!'],
@@ -86,8 +91,8 @@ const close: OpRow = op({ in: ['handle!'], emit: () => [] })
 
 /** TensorFlow 1's arrays, whose three versions differ in what kind of thing the handle is. */
 export const TENSOR_ARRAY = {
-  TensorArray: create,
-  TensorArrayV2: create,
+  TensorArray: createOld,
+  TensorArrayV2: createOld,
   TensorArrayV3: create,
   TensorArrayRead: read,
   TensorArrayReadV2: read,
