@@ -1,6 +1,8 @@
 import { AppError } from './errors.ts'
 import { kindOf } from './nested.ts'
 
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
 /**
  * JSON from bytes: UTF-8, a byte order mark dropped.
  * @throws {AppError} BAD_JSON without the text: V8's message quotes it
@@ -8,7 +10,7 @@ import { kindOf } from './nested.ts'
 export function parseJson(bytes: Uint8Array, where: string): unknown {
   if (bytes.length === 0) throw new AppError('BAD_JSON', { where, expected: 'JSON', got: 'nothing' })
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    return JSON.parse(utf8.decode(bytes))
   } catch (e) {
     if (e instanceof TypeError) throw new AppError('BAD_JSON', { where, expected: 'UTF-8', got: 'other bytes' })
     const at = /position \d+(?: \(line \d+ column \d+\))?/.exec(e instanceof Error ? e.message : '')

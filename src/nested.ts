@@ -141,7 +141,12 @@ function fill(value: unknown, shape: readonly number[], dtype: DType, where: str
       throw isList(v) ? ragged(here(), 'one element', kindOf(v)) : wrongDtype(here(), expected, kindOf(v))
     data[at++] = x
   }
+  const floats = dtype === 'float32' || dtype === 'float64'
   const level = (v: ArrayLike<unknown>, depth: number): void => {
+    if (floats && depth === rank - 1 && copyFloats(v, data, at)) {
+      at += v.length
+      return
+    }
     for (let i = 0; i < v.length; i++) {
       index[depth] = i
       if (depth === rank - 1) put(v[i])
@@ -152,6 +157,16 @@ function fill(value: unknown, shape: readonly number[], dtype: DType, where: str
   if (rank === 0) put(value)
   else level(value as ArrayLike<unknown>, 0)
   return { dtype, shape, data: data as TensorData }
+}
+
+/** Rows of numbers are most of what comes. False, with nothing promised about `to`, where an element needs a closer look. */
+function copyFloats(from: ArrayLike<unknown>, to: { [index: number]: Element }, at: number): boolean {
+  for (let i = 0; i < from.length; i++) {
+    const x = from[i]
+    if (typeof x !== 'number' || !(Math.abs(x) < 3.4e38)) return false
+    to[at + i] = x
+  }
+  return true
 }
 
 function allocate(dtype: DType, size: number): { [index: number]: Element } {

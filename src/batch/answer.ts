@@ -19,17 +19,17 @@ interface Failure {
   readonly reason: string
 }
 
-/** A record that is prepared: it has either of `ready` and `failure`. */
+/** A record that is prepared: it has either of `ready` and `failure`. Its input is let go of. */
 export interface Entry {
-  readonly record: BatchRecord
+  readonly about: Pick<BatchRecord, 'record' | 'source'> & { readonly id: string }
   readonly kind: RecordInput['kind']
   readonly ready?: Feeds
   readonly failure?: Failure
 }
 
 export interface Answerer {
-  /** Decodes and preprocesses; may run while another chunk is in `answer`. Never rejects for what a record is to blame for. */
-  prepare(chunk: readonly BatchRecord[], context: ReadContext, limits: Limits): Promise<Entry[]>
+  /** Decodes and preprocesses; may run while others are in `answer`. Never rejects for what the record is to blame for. */
+  prepare(record: BatchRecord, context: ReadContext, limits: Limits): Promise<Entry>
   /** One result each, in order. */
   answer(entries: readonly Entry[], limits: Limits): Promise<Result[]>
   readonly ms: { prepare: number; infer: number; finish: number }
@@ -48,16 +48,20 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
   const tuner = createTuner(maxRows)
   const ms = { prepare: 0, infer: 0, finish: 0 }
 
-  async function one(record: BatchRecord, context: ReadContext, limits: Limits): Promise<Entry> {
+  async function prepare(record: BatchRecord, context: ReadContext, limits: Limits): Promise<Entry> {
+    const begin = now()
+    const about = { record: record.record, id: record.id ?? String(record.record), source: record.source }
     let { kind } = record.input
     try {
       const input = record.input.kind === 'object' ? await loadListed(record.input.ref, context) : record.input
       kind = input.kind
       if (input.kind === 'object') throw new AppError('BAD_INPUT', { expected: 'a file', got: 'a list' })
-      if (input.kind === 'bad') return { record, kind, failure: input }
-      return { record, kind, ready: await makeReady(model, input, limits) }
+      if (input.kind === 'bad') return { about, kind, failure: input }
+      return { about, kind, ready: await makeReady(model, input, limits) }
     } catch (e) {
-      return { record, kind, failure: ofRecord(e) }
+      return { about, kind, failure: ofRecord(e) }
+    } finally {
+      ms.prepare += now() - begin
     }
   }
 
@@ -88,8 +92,7 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
   }
 
   async function finished(d: Done, limits: Limits): Promise<Result> {
-    const { record, kind } = d.entry
-    const about = { record: record.record, id: record.id ?? String(record.record), source: record.source }
+    const { about, kind } = d.entry
     if (d.failure) return { ok: false, ...about, code: d.failure.code, reason: d.failure.reason }
     try {
       const tensors = tensorsOf(d.outputs)
@@ -103,12 +106,7 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
 
   return {
     ms,
-    async prepare(chunk, context, limits) {
-      const begin = now()
-      const entries = await Promise.all(chunk.map((r) => one(r, context, limits)))
-      ms.prepare += now() - begin
-      return entries
-    },
+    prepare,
     async answer(entries, limits) {
       const done = new Map<Entry, Done>()
       let group: Entry[] = []

@@ -4,7 +4,7 @@ import { overrides } from '../hooks.ts'
 import { type Answerer, createAnswerer, type Entry } from './answer.ts'
 import { ALONE, type Checkpoint, type Claim, LEASE_MS } from './ledger.ts'
 import { linesOf } from './lines.ts'
-import { chunksOf, recordsOf } from './records.ts'
+import { type Chunk, chunksOf, recordsOf } from './records.ts'
 import type { Control, Run } from './run.ts'
 import { openSink } from './sink.ts'
 import type { BatchRecord, Position, ReadContext, Result, ResultWriter } from './types.ts'
@@ -110,21 +110,30 @@ export async function compute(
     if (control.signal?.aborted) return false
     return control.deadline === undefined || Date.now() + 1.5 * slowest + MARGIN_MS < control.deadline
   }
-  const answer = async (entries: Promise<Entry[]>, next: Position) => {
+  const answer = async (entries: readonly Promise<Entry>[], next: Position) => {
     const start = now()
     const before = counts.records
-    await emit(await answerer.answer(await entries, limits), next)
+    await emit(await answerer.answer(await Promise.all(entries), limits), next)
     const took = now() - start
     slowest = Math.max(slowest, took)
     perRecord = took / Math.max(1, counts.records - before)
   }
 
   // decoded while the chunk before it is in the graph
-  let ahead: { entries: Promise<Entry[]>; next: Position } | undefined
+  let ahead: Chunk<Taken> | undefined
   const drain = async () => {
-    const { entries, next } = ahead ?? {}
+    const chunk = ahead
     ahead = undefined
-    if (entries && next) await answer(entries, next)
+    if (chunk) await answer(chunk.items.map(prepared), chunk.next)
+  }
+  const prepared = (t: Taken) => t.entry ?? answerer.prepare(t.record!, context, limits)
+  const take = (record: BatchRecord): Taken => {
+    // what is watched waits until it is written down
+    if (record.record < state.watchUntil) return { record }
+    const entry = answerer.prepare(record, context, limits)
+    // awaited, and told, when its turn comes
+    entry.catch(() => undefined)
+    return { entry }
   }
 
   const only = !run.item.onlyErrors ? undefined : await numbersIn(run, run.item.onlyErrors)
@@ -135,6 +144,7 @@ export async function compute(
       return Math.max(1, Math.min(most, Math.floor(CHUNK.ms / perRecord)))
     },
     bytes: CHUNK.bytes,
+    take,
     ...(only && { wanted: (record: number) => only.has(record) }),
   })
   try {
@@ -142,19 +152,10 @@ export async function compute(
     if (state.tries >= MAX_TRIES && !state.hand)
       throw new AppError('BAD_INPUT', { where: `record ${at.record}`, got: 'what ends the process while it is read' })
     for await (const chunk of chunks) {
-      const first = chunk[0]!.record
-      const last = chunk[chunk.length - 1]!
       if (!timeLeft()) return await paused()
-      if (first < state.watchUntil) {
-        await drain()
-        await watched(chunk, last.next)
-      } else {
-        const entries = answerer.prepare(chunk, context, limits)
-        // awaited, and told, when its turn comes
-        entries.catch(() => undefined)
-        await drain()
-        ahead = { entries, next: last.next }
-      }
+      await drain()
+      if (chunk.from < state.watchUntil) await watched(chunk)
+      else ahead = chunk
       if (now() - saved > (control.leaseMs ?? LEASE_MS) / 4) await checkpoint()
     }
     if (ahead && !timeLeft()) return await paused()
@@ -178,15 +179,19 @@ export async function compute(
   }
 
   /** What is in hand is written down first, so that the next attempt knows what ended this one. */
-  async function watched(chunk: readonly BatchRecord[], next: Position): Promise<void> {
-    const from = chunk[0]!.record
-    const to = chunk[chunk.length - 1]!.record + 1
-    const same = chunk.length === 1 && state.hand?.from === from && state.hand.to === to
+  async function watched({ items, from, to, next }: Chunk<Taken>): Promise<void> {
+    const same = items.length === 1 && state.hand?.from === from && state.hand.to === to
     const alone = same ? state.hand!.alone : 0
-    if (alone >= ALONE) return emit([crashed(chunk[0]!)], next)
+    if (alone >= ALONE) return emit([crashed(items[0]!.record!)], next)
     await checkpoint({ hand: { from, to, alone } })
-    await answer(answerer.prepare(chunk, context, limits), next)
+    await answer(items.map(prepared), next)
   }
+}
+
+/** A record that is being prepared, or one that is to wait. */
+interface Taken {
+  readonly record?: BatchRecord
+  readonly entry?: Promise<Entry>
 }
 
 function crashed({ record, id, source }: BatchRecord): Result {

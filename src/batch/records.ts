@@ -81,23 +81,40 @@ export async function loadListed(ref: ObjectRef, context: ReadContext): Promise<
   throw new AppError('BAD_INPUT', { where: ref.key, expected: 'a record', got: 'none' })
 }
 
-export interface ChunkLimits {
+export interface ChunkLimits<T> {
   /** how many records a chunk that begins with this one may have */
   count(record: number): number
   readonly bytes: number
   /** records that are passed over, because they were answered before */
   wanted?(record: number): boolean
+  /** what is kept of a record: made at once, so that what was parsed for it dies young */
+  take(record: BatchRecord): T
+}
+
+export interface Chunk<T> {
+  readonly items: readonly T[]
+  /** number of the first record, and of the one after the last */
+  readonly from: number
+  readonly to: number
+  readonly next: Position
 }
 
 /** Consecutive records, few enough to be held. A source that fails does so after the records before are out. */
-export async function* chunksOf(
+export async function* chunksOf<T>(
   records: AsyncIterable<BatchRecord>,
-  { count, bytes, wanted }: ChunkLimits,
-): AsyncGenerator<BatchRecord[]> {
-  let chunk: BatchRecord[] = []
+  { count, bytes, wanted, take }: ChunkLimits<T>,
+): AsyncGenerator<Chunk<T>> {
+  let items: T[] = []
+  let from = 0
   let size = 0
   let room = 0
+  let last: BatchRecord | undefined
   let failed: { readonly error: unknown } | undefined
+  const cut = (): Chunk<T> => {
+    const chunk = { items, from, to: last!.record + 1, next: last!.next }
+    items = []
+    return chunk
+  }
   const source = records[Symbol.asyncIterator]()
   try {
     for (;;) {
@@ -108,21 +125,18 @@ export async function* chunksOf(
       if (!next || next.done) break
       const r = next.value
       if (wanted && !wanted(r.record)) continue
-      if (chunk.length > 0 && size + r.bytes > bytes) {
-        yield chunk
-        chunk = []
-      }
-      if (chunk.length === 0) {
+      if (items.length > 0 && size + r.bytes > bytes) yield cut()
+      if (items.length === 0) {
+        from = r.record
         size = 0
         room = count(r.record)
       }
-      chunk.push(r)
+      items.push(take(r))
       size += r.bytes
-      if (chunk.length < room) continue
-      yield chunk
-      chunk = []
+      last = r
+      if (items.length >= room) yield cut()
     }
-    if (chunk.length > 0) yield chunk
+    if (items.length > 0) yield cut()
   } finally {
     await source.return?.()
   }
