@@ -128,6 +128,8 @@ interface Heads {
   /** how often each key and value head serves */
   readonly repeats: number
   readonly axes: readonly number[] | undefined
+  /** Keras removes the masks of the tensors it is called with, and whoever reads them later finds none */
+  readonly takesMasks: boolean
 }
 
 /** All masks that bear on [queries, values], the automatic ones from padding among them. */
@@ -158,6 +160,8 @@ function manyHeads(h: Heads, b: Builder): Result {
   if (!query || !value) throw unsupported(n, 'a query and a value', 'fewer tensors')
   const key = tensorArg(n, 'key', 2) ?? value
   const mask = attentionMask(n, query, value, key, b)
+  const own = query.mask
+  if (h.takesMasks) for (const t of [query, value, key]) t.mask = undefined
   const side = (name: string, t: KTensor): Value =>
     projected(t.value, n.inside(n.child(`${h.prefix}${name}_dense`)), 1, b)
   const [q, k, v] = [
@@ -173,7 +177,7 @@ function manyHeads(h: Heads, b: Builder): Result {
   const fast = n.config.num('dropout', 0) <= 0 && !wantsScores && b.rank(q) === 4
   const { out, weights } = b.rank(q) === 4 ? flatHeads(h, q, k, v, mask, fast, b) : axisHeads(h, q, k, v, mask, b)
   const mixed = projected(gate ? b.op('Mul', [out, gate]) : out, n.inside(n.child(`${h.prefix}output_dense`)), 2, b)
-  const result: KTensor = { value: mixed, mask: query.mask }
+  const result: KTensor = { value: mixed, mask: own }
   return wantsScores ? [result, { value: weights }] : result
 }
 
@@ -269,14 +273,24 @@ export const ATTENTION_LAYERS: LayerTable = {
     children: denses('', 'gate'),
     emit: (n, b) => {
       const axes = n.config.get('attention_axes') === undefined ? undefined : n.config.list('attention_axes')
-      return manyHeads({ n, prefix: '', keyDim: n.config.int('key_dim'), repeats: 1, axes }, b)
+      return manyHeads(
+        { n, prefix: '', keyDim: n.config.int('key_dim'), repeats: 1, axes, takesMasks: n.keras >= 3 },
+        b,
+      )
     },
   },
   GroupedQueryAttention: {
     children: denses('_', 'gate'),
     emit: (n, b) =>
       manyHeads(
-        { n, prefix: '_', keyDim: n.config.int('head_dim'), repeats: groupedHeads(n.config), axes: undefined },
+        {
+          n,
+          prefix: '_',
+          keyDim: n.config.int('head_dim'),
+          repeats: groupedHeads(n.config),
+          axes: undefined,
+          takesMasks: false,
+        },
         b,
       ),
   },

@@ -35,14 +35,20 @@ export function refsOf(v: Json | undefined, c: Config, name: string): Ref[] {
 }
 
 /** Runs a model inside a model, or the whole one. */
-export function runModel(layer: KLayer, args: readonly Arg[], c: Context): Result {
+export function runModel(layer: KLayer, args: readonly Arg[], mask: Arg | undefined, c: Context): Result {
+  // masks that were given stay on the tensors, for whoever reads them later too
+  const given = Array.isArray(mask) ? (mask as readonly Arg[]) : [mask]
+  for (const [i, t] of tensorsOf(args[0] ?? null).entries()) {
+    const own = given[i]
+    if (isKTensor(own)) t.mask = own.value
+  }
   if (layer.type === 'Sequential') return sequential(layer, args, c)
   const refs = refsOf(layer.config.get('input_layers'), layer.config, 'input_layers')
-  const [given] = args
-  const byName = isObject(given as Json) && !isKTensor(given) ? (given as { readonly [key: string]: Arg }) : undefined
+  const [input] = args
+  const byName = isObject(input as Json) && !isKTensor(input) ? (input as { readonly [key: string]: Arg }) : undefined
   const named =
     byName && refs.every((r) => isKTensor(byName[r.layer])) ? refs.map((r) => byName[r.layer] as KTensor) : undefined
-  const inputs = named ?? tensorsOf(given ?? null)
+  const inputs = named ?? tensorsOf(input ?? null)
   if (inputs.length !== refs.length)
     throw new AppError('BAD_MODEL_FILE', {
       where: layer.config.where,

@@ -8,7 +8,8 @@ import type { Config, Json, JsonObject } from './config.ts'
 /** A tensor between layers with the mask that travels with it, true where a step counts. */
 export interface KTensor {
   readonly value: Value
-  readonly mask?: Value | undefined
+  /** not readonly: MultiHeadAttention takes the masks off its inputs, for the layers after it too */
+  mask?: Value | undefined
 }
 
 /** An argument of a layer call: tensors, and what the model file says literally, in any nesting. */

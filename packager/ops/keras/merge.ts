@@ -25,7 +25,10 @@ function unionMask(inputs: readonly KTensor[], b: Builder): Value | undefined {
   return inputs.map((t) => t.mask!).reduce((x, y) => or(x, y, b))
 }
 
-/** Where one side is masked the other side's value counts alone. */
+const sum = (inputs: readonly KTensor[], b: Builder): Value =>
+  inputs.map((t) => t.value).reduce((x, y) => b.op('Add', [x, y]))
+
+/** Where one side is masked the other side's value counts alone: sums have a neutral element, the largest and the least have none. */
 function folded(type: string, inputs: readonly KTensor[], b: Builder): Value {
   let [{ value, mask }] = inputs as [KTensor]
   for (const next of inputs.slice(1)) {
@@ -97,12 +100,12 @@ function dot(n: Call, b: Builder): Value {
 }
 
 export const MERGE_LAYERS: LayerTable = {
-  Add: merge((inputs, b) => folded('Add', inputs, b)),
+  Add: merge(sum),
   Maximum: merge((inputs, b) => folded('Max', inputs, b)),
   Minimum: merge((inputs, b) => folded('Min', inputs, b)),
   Average: merge((inputs, b) => {
-    const sum = folded('Add', inputs, b)
-    return b.op('Div', [sum, b.scalar(sum.dtype, inputs.length)])
+    const total = sum(inputs, b)
+    return b.op('Div', [total, b.scalar(total.dtype, inputs.length)])
   }),
   Multiply: merge(product),
   Subtract: merge((inputs, b) => {

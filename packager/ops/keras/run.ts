@@ -18,7 +18,7 @@ export interface Context {
   variable(layer: KLayer, index: number, name: string): Tensor
   asset(layer: KLayer, file: string): string | undefined
   /** models inside models */
-  model(layer: KLayer, args: readonly Arg[], c: Context): Result
+  model(layer: KLayer, args: readonly Arg[], mask: Arg | undefined, c: Context): Result
 }
 
 const FLOATS: ReadonlySet<string> = new Set(['float16', 'bfloat16', 'float32', 'float64'])
@@ -38,6 +38,7 @@ function prepared(a: Arg, layer: KLayer, w: Widening, b: Builder): Arg {
     if (!FLOATS.has(a.value.dtype)) return a
     const autocast = layer.row.autocast !== false && FLOATS.has(layer.dtype)
     const cast = autocast ? b.cast(a.value, layer.dtype) : a.value
+    if (cast === a.value && !isHalf(cast.dtype)) return a
     if (!isHalf(cast.dtype)) return { ...a, value: cast }
     const wide = b.cast(cast, 'float32')
     w.originals.set(wide, cast)
@@ -69,7 +70,13 @@ export function runLayer(
   b.at = before === '' ? layer.name : `${before}/${layer.name}`
   try {
     if (isModel(layer.type))
-      return finished(c.model(layer, args, c), layer, undefined, { half: undefined, originals: new Map() }, b)
+      return finished(
+        c.model(layer, args, kwargs.mask, c),
+        layer,
+        undefined,
+        { half: undefined, originals: new Map() },
+        b,
+      )
     const given = tensorsOf([...args, ...Object.values(kwargs)] as Arg).find((t) => isHalf(t.value.dtype))?.value.dtype
     const half = isHalf(layer.dtype)
       ? layer.dtype
@@ -82,7 +89,7 @@ export function runLayer(
     const call = contextOf(layer, own, named, c)
     return finished(layer.row.emit(call, b), layer, call.mask, w, b)
   } catch (e) {
-    if (isAppError(e) && e.code !== 'INTERNAL') throw e
+    if (e instanceof ReferenceError || (isAppError(e) && e.code !== 'INTERNAL')) throw e
     throw new AppError('BAD_MODEL_FILE', {
       where: layer.config.where,
       expected: 'a configuration, weights and inputs that fit each other',
