@@ -5,6 +5,7 @@ import { type DeployOptions, readOptions } from './options.ts'
 import {
   batchResources,
   batchStatements,
+  dropRedundantDependencies,
   layerId,
   layerKey,
   layerResources,
@@ -32,7 +33,6 @@ interface Serverless {
 }
 interface Template {
   Resources: Resources
-  Outputs: Record<string, unknown>
 }
 interface Aws {
   getStage(): string
@@ -68,8 +68,9 @@ export default class ModelayerPlugin {
       properties: { modelayer: { type: 'object' } },
     })
     this.options = readOptions(serverless.service.custom?.modelayer)
-    this.addFunctions()
     this.hooks = {
+      // the service file is read after plugins are made
+      initialize: () => this.addFunctions(),
       'before:package:createDeploymentArtifacts': () => this.build(),
       'before:package:compileFunctions': () => this.attachLayers(),
       'after:package:compileEvents': () => this.addResources(),
@@ -79,6 +80,11 @@ export default class ModelayerPlugin {
 
   private get out(): string {
     return join(this.serverless.serviceDir, OUT)
+  }
+
+  /** osls looks for a zip of the whole service unless a function says that it brings its own. */
+  private artifact(name: string): object {
+    return { individually: true, artifact: join(this.out, 'functions', `${name}.zip`) }
   }
 
   private functionName(name: string): string {
@@ -114,7 +120,7 @@ export default class ModelayerPlugin {
       handler: 'predict.handler',
       timeout,
       role: 'PredictRole',
-      package: { artifact: join(OUT, 'functions', 'predict.zip') },
+      package: this.artifact('predict'),
       events,
     }
     if (!batch) return
@@ -130,7 +136,7 @@ export default class ModelayerPlugin {
       handler: 'batch.handler',
       timeout: 900,
       role: 'BatchRole',
-      package: { artifact: join(OUT, 'functions', 'batch.zip') },
+      package: this.artifact('batch'),
       environment: { MODELAYER_BATCH_INPUT: s3(batch.input), MODELAYER_BATCH_OUTPUT: s3(batch.output) },
       events: [trigger],
     }
@@ -172,7 +178,7 @@ export default class ModelayerPlugin {
   private addResources(): void {
     const template = this.serverless.service.provider.compiledCloudFormationTemplate
     if (!template) return
-    const { batch, http } = this.options
+    const { batch } = this.options
     const bucket = { Ref: this.aws.naming.getDeploymentBucketLogicalId() }
     Object.assign(
       template.Resources,
@@ -185,11 +191,7 @@ export default class ModelayerPlugin {
         }),
       },
     )
-    if (http)
-      template.Outputs.PredictUrl = {
-        Description: 'curl -F images=@FILE URL',
-        Value: { 'Fn::GetAtt': ['HttpApi', 'ApiEndpoint'] },
-      }
+    dropRedundantDependencies(template.Resources)
   }
 
   /** Before the stack refers to them; what is there already stays. */

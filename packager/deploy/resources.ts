@@ -196,3 +196,16 @@ function bucketResources(name: string, p: S3Place, more: Record<string, Json>): 
     },
   }
 }
+
+/** osls states dependencies that references imply already, and linters complain of each. */
+export function dropRedundantDependencies(resources: Resources): void {
+  for (const [name, r] of Object.entries(resources)) {
+    if (r.DependsOn === undefined) continue
+    const text = JSON.stringify({ ...r, DependsOn: undefined })
+    const kept = [r.DependsOn]
+      .flat()
+      .filter((d) => !text.includes(`{"Ref":"${String(d)}"}`) && !text.includes(`{"Fn::GetAtt":["${String(d)}",`))
+    const { DependsOn: _, ...rest } = r
+    resources[name] = { ...rest, Type: r.Type, ...(kept.length > 0 && { DependsOn: kept as string[] }) }
+  }
+}
