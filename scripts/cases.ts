@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import { parseNpy, readNpy } from '../packager/formats/npy.ts'
 import { importSource } from '../packager/import.ts'
 import { writeModel } from '../packager/onnx/write.ts'
 import { isAppError } from '../src/errors.ts'
 import { fromBfloat, fromHalf, toBfloat, toHalf } from '../src/half.ts'
+import { parseNpy, readNpy } from '../src/npy.ts'
 import { createSession } from '../src/session.ts'
 import { DTYPES, type DType, sizeOf, type Tensor } from '../src/tensor.ts'
 

@@ -104,7 +104,7 @@ function targets(outdir: string, keys: readonly string[], overwrite: boolean): M
 }
 
 async function save(file: string, t: Tensor): Promise<void> {
-  const { writeNpy } = await import('../formats/npy.ts')
+  const { writeNpy } = await import('../../src/npy.ts')
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(file, writeNpy(t))
 }

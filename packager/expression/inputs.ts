@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { AppError } from '../../src/errors.ts'
-import { readNpy } from '../formats/npy.ts'
+import { readNpy } from '../../src/npy.ts'
 import { openNpz } from '../formats/npz.ts'
 import { evaluate } from './evaluate.ts'
 import { serializedExamples } from './example.ts'

@@ -1,5 +1,6 @@
 import { maskedCrc32c } from '../crc32c.ts'
 import { AppError } from '../errors.ts'
+import { Gatherer } from '../gather.ts'
 
 /** length, checksum of the length; then the data and its checksum (tensorflow/core/lib/io/record_writer.h) */
 const HEADER = 12
@@ -20,23 +21,60 @@ export async function* readTfRecords(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { where = 'TFRecord file', maxBytes = 2 ** 28 }: TfRecordOptions = {},
 ): AsyncGenerator<Buffer> {
-  const bytes = new Gatherer(await plain(chunks, where))
-  for (let record = 0; ; record++) {
+  for await (const { data, fault } of readFrames(new Gatherer(await plain(chunks, where)), { where, maxBytes })) {
+    if (fault) throw fault
+    yield data
+  }
+}
+
+/** A record as it stands in a file. */
+export interface Frame {
+  /** empty where there is a fault */
+  readonly data: Buffer
+  /** this record is damaged or too large; those behind it can be read */
+  readonly fault?: AppError
+  /** where the next one begins */
+  readonly next: number
+}
+
+/**
+ * The frames of a TFRecord file that is not compressed.
+ * @throws {AppError} BAD_RECORD where a length is damaged or the file is cut: nobody knows where the next record begins
+ */
+export async function* readFrames(
+  bytes: Gatherer,
+  { where = 'TFRecord file', maxBytes = 2 ** 28, record = 0 }: TfRecordOptions & { readonly record?: number } = {},
+): AsyncGenerator<Frame> {
+  for (; ; record++) {
     const at = `record ${record} of ${where}`
     const start = await bytes.take(HEADER)
     if (start.length === 0) return
     if (start.length < HEADER) throw bad(at, `${HEADER} bytes of a header`, `${start.length}`)
     if (!isHeader(start)) throw bad(at, 'a length with the right checksum', 'damaged bytes')
     const length = start.readBigUInt64LE()
-    if (length > BigInt(maxBytes)) throw bad(at, `at most ${maxBytes} bytes`, `${length}`)
+    if (length > BigInt(maxBytes)) {
+      const fault = bad(at, `at most ${maxBytes} bytes`, `${length}`)
+      if (length > BigInt(Number.MAX_SAFE_INTEGER)) throw fault
+      const rest = Number(length) + FOOTER
+      yield { data: Buffer.alloc(0), fault, next: bytes.at + rest }
+      if (!(await bytes.skip(rest))) throw bad(at, `${length} bytes and a checksum`, 'the end of the file')
+      continue
+    }
     const body = await bytes.take(Number(length) + FOOTER)
     if (body.length < Number(length) + FOOTER) throw bad(at, `${length} bytes and a checksum`, `${body.length} bytes`)
     const data = body.subarray(0, Number(length))
-    if (maskedCrc32c(data) !== body.readUInt32LE(Number(length)))
-      throw bad(at, 'data with the right checksum', 'damaged data')
-    yield data
+    const whole = maskedCrc32c(data) === body.readUInt32LE(Number(length))
+    if (whole) yield { data, next: bytes.at }
+    else {
+      const fault = bad(at, 'data with the right checksum', 'damaged data')
+      yield { data: Buffer.alloc(0), fault, next: bytes.at }
+    }
   }
 }
+
+/** A file that begins so is one of TFRecords. */
+export const isTfRecord = (head: Uint8Array): boolean =>
+  head.length >= HEADER && isHeader(Buffer.from(head.buffer, head.byteOffset, HEADER))
 
 const isHeader = (b: Buffer): boolean => maskedCrc32c(b.subarray(0, 8)) === b.readUInt32LE(8)
 
@@ -78,49 +116,6 @@ async function* inflated(source: AsyncGenerator<Uint8Array>, where: string): Asy
 
 function iteratorOf(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): AsyncIterator<Uint8Array> {
   return Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : joined(...chunks)
-}
-
-/** Gathers chunks until as many bytes are there as are wanted. */
-class Gatherer {
-  private readonly source: AsyncIterator<Uint8Array>
-  private chunks: Uint8Array[] = []
-  private size = 0
-
-  constructor(source: AsyncIterator<Uint8Array>) {
-    this.source = source
-  }
-
-  /** `n` bytes, or fewer where the source ends. */
-  async take(n: number): Promise<Buffer> {
-    while (this.size < n) {
-      const next = await this.source.next()
-      if (next.done) break
-      this.chunks.push(next.value)
-      this.size += next.value.length
-    }
-    // one copy of what is taken; what is left of the last chunk stays a view of it
-    const out = Buffer.allocUnsafe(Math.min(n, this.size))
-    let filled = 0
-    let i = 0
-    for (; filled < out.length; i++) {
-      const chunk = this.chunks[i]!
-      const part = chunk.subarray(0, out.length - filled)
-      out.set(part, filled)
-      filled += part.length
-      if (part.length < chunk.length) {
-        this.chunks[i] = chunk.subarray(part.length)
-        break
-      }
-    }
-    this.chunks.splice(0, i)
-    this.size -= out.length
-    return out
-  }
-
-  /** What was gathered and not taken. */
-  left(): Buffer {
-    return Buffer.concat(this.chunks)
-  }
 }
 
 function bad(where: string, expected: string, got: string): AppError {

@@ -5,9 +5,9 @@ import { evaluate } from '../../packager/expression/evaluate.ts'
 import { serializedExamples } from '../../packager/expression/example.ts'
 import { readInputs } from '../../packager/expression/inputs.ts'
 import { formatArray } from '../../packager/expression/numpyformat.ts'
-import { readNpy } from '../../packager/formats/npy.ts'
 import { openNpz } from '../../packager/formats/npz.ts'
 import { isAppError } from '../../src/errors.ts'
+import { readNpy } from '../../src/npy.ts'
 import { fixture } from '../fixtures/show/read.ts'
 
 function onlyOurs(work: () => unknown): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readNpy, writeNpy } from '../../packager/formats/npy.ts'
 import { openNpz } from '../../packager/formats/npz.ts'
+import { readNpy, writeNpy } from '../../src/npy.ts'
 import { fixture, type Recorded, tensorOf } from '../fixtures/show/read.ts'
 
 const FILES = fixture<Recorded & { name: string; b64: string }>('npy.json')

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { readNpy, writeNpy } from '../../packager/formats/npy.ts'
+import { readNpy, writeNpy } from '../../src/npy.ts'
 import { cli, fixture, HERE } from '../fixtures/show/read.ts'
 
 const MODEL = join(HERE, 'functions')

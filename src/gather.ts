@@ -1,0 +1,71 @@
+/** Gathers the chunks of a stream until as many bytes are there as are wanted. */
+export class Gatherer {
+  private readonly source: AsyncIterator<Uint8Array>
+  private chunks: Uint8Array[] = []
+  private size = 0
+  /** where the next byte stands */
+  at: number
+
+  constructor(source: AsyncIterator<Uint8Array>, at = 0) {
+    this.source = source
+    this.at = at
+  }
+
+  /** `n` bytes, or fewer where the source ends. */
+  async take(n: number): Promise<Buffer> {
+    while (this.size < n && (await this.more()));
+    // one copy of what is taken; what is left of the last chunk stays a view of it
+    const out = Buffer.allocUnsafe(Math.min(n, this.size))
+    let filled = 0
+    let i = 0
+    for (; filled < out.length; i++) {
+      const chunk = this.chunks[i]!
+      const part = chunk.subarray(0, out.length - filled)
+      out.set(part, filled)
+      filled += part.length
+      if (part.length < chunk.length) {
+        this.chunks[i] = chunk.subarray(part.length)
+        break
+      }
+    }
+    this.chunks.splice(0, i)
+    this.size -= out.length
+    this.at += out.length
+    return out
+  }
+
+  /** Passes over bytes without holding them. False where the source ends before. */
+  async skip(n: number): Promise<boolean> {
+    for (let left = n; left > 0; ) {
+      const chunk = this.chunks.shift()
+      if (!chunk) {
+        if (await this.more()) continue
+        return false
+      }
+      if (chunk.length > left) this.chunks.unshift(chunk.subarray(left))
+      const passed = Math.min(left, chunk.length)
+      this.size -= passed
+      this.at += passed
+      left -= passed
+    }
+    return true
+  }
+
+  /** What was gathered and not taken. */
+  left(): Buffer {
+    return Buffer.concat(this.chunks)
+  }
+
+  /** The source is not wanted any more. */
+  async close(): Promise<void> {
+    await this.source.return?.()
+  }
+
+  private async more(): Promise<boolean> {
+    const next = await this.source.next()
+    if (next.done) return false
+    if (next.value.length > 0) this.chunks.push(next.value)
+    this.size += next.value.length
+    return true
+  }
+}
