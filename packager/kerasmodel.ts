@@ -1,5 +1,5 @@
 import type { Tensor } from '../src/tensor.ts'
-import type { JsonObject } from './ops/keras/config.ts'
+import type { JsonObject } from './formats/jsonvalue.ts'
 
 /** Where the weights of a Keras model are, in the three layouts there are. Nothing is read before it is asked for. */
 export type WeightStore =

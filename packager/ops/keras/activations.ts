@@ -1,6 +1,6 @@
+import { isObject, type Json } from '../../formats/jsonvalue.ts'
 import type { Builder } from '../../onnx/builder.ts'
 import type { Value } from '../../onnx/value.ts'
-import { isObject, type Json } from './config.ts'
 import { type Call, type LayerRow, type LayerTable, only, unsupported } from './layer.ts'
 
 /** Parameters of an activation by name, where a model file or a layer gives them. */

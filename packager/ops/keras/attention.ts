@@ -1,8 +1,9 @@
 import { AppError } from '../../../src/errors.ts'
+import type { JsonObject } from '../../formats/jsonvalue.ts'
 import type { Builder } from '../../onnx/builder.ts'
 import type { Value } from '../../onnx/value.ts'
 import { softmaxOver } from './activations.ts'
-import type { Config, JsonObject } from './config.ts'
+import type { Config } from './config.ts'
 import { project } from './core.ts'
 import {
   argument,

@@ -1,13 +1,5 @@
 import { AppError } from '../../../src/errors.ts'
-
-export type Json = null | boolean | number | string | readonly Json[] | JsonObject
-export interface JsonObject {
-  readonly [key: string]: Json | undefined
-}
-
-export function isObject(v: Json | undefined): v is JsonObject {
-  return typeof v === 'object' && v !== null && !Array.isArray(v)
-}
+import { isObject, type Json, type JsonObject } from '../../formats/jsonvalue.ts'
 
 /** Tuples are lists, or objects that say so in either of two ways. */
 export function untupled(v: Json | undefined): Json | undefined {

@@ -1,5 +1,6 @@
 import { AppError, isAppError } from '../../../src/errors.ts'
-import { type Config, isObject, type Json, type JsonObject, untupled } from './config.ts'
+import { isObject, type Json, type JsonObject } from '../../formats/jsonvalue.ts'
+import { type Config, untupled } from './config.ts'
 import { type Arg, isKTensor, type KLayer, type KTensor, type Result, tensorsOf } from './layer.ts'
 import { type Context, runLayer } from './run.ts'
 import { isModel, layersOf, namedLayers } from './tree.ts'

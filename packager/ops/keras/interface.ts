@@ -1,6 +1,7 @@
 import { AppError } from '../../../src/errors.ts'
 import { DTYPES, type DType } from '../../../src/tensor.ts'
-import { type Config, isObject, type Json } from './config.ts'
+import { isObject, type Json } from '../../formats/jsonvalue.ts'
+import type { Config } from './config.ts'
 import { refsOf } from './graph.ts'
 import type { KLayer } from './layer.ts'
 import { isModel } from './tree.ts'

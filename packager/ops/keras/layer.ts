@@ -1,9 +1,10 @@
 import { AppError } from '../../../src/errors.ts'
 import type { DType } from '../../../src/tensor.ts'
+import type { Json, JsonObject } from '../../formats/jsonvalue.ts'
 import type { Builder } from '../../onnx/builder.ts'
 import type { Value } from '../../onnx/value.ts'
 import type { Env } from '../op.ts'
-import type { Config, Json, JsonObject } from './config.ts'
+import type { Config } from './config.ts'
 
 /** A tensor between layers with the mask that travels with it, true where a step counts. */
 export interface KTensor {

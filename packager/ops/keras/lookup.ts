@@ -1,6 +1,7 @@
+import type { Json, JsonObject } from '../../formats/jsonvalue.ts'
 import type { Builder } from '../../onnx/builder.ts'
 import type { Value } from '../../onnx/value.ts'
-import type { Config, Json, JsonObject } from './config.ts'
+import type { Config } from './config.ts'
 import { encoded, modeOf } from './encode.ts'
 import { type Call, type LayerRow, type LayerTable, only, unsupported } from './layer.ts'
 import { tfOp } from './tf.ts'

@@ -1,7 +1,8 @@
+import type { JsonObject } from '../../formats/jsonvalue.ts'
 import type { Builder } from '../../onnx/builder.ts'
 import type { Value } from '../../onnx/value.ts'
 import { CELLS, type Cell, type Fused } from './cells.ts'
-import type { Config, JsonObject } from './config.ts'
+import type { Config } from './config.ts'
 import {
   type Call,
   isKTensor,

@@ -1,7 +1,8 @@
 import { AppError } from '../../../src/errors.ts'
 import { nearest } from '../../../src/nearest.ts'
 import { DTYPES, type DType } from '../../../src/tensor.ts'
-import { Config, isObject, type JsonObject } from './config.ts'
+import { isObject, type JsonObject } from '../../formats/jsonvalue.ts'
+import { Config } from './config.ts'
 import { LAYERS, OPERATION_ROWS } from './index.ts'
 import type { KLayer, LayerRow } from './layer.ts'
 
