@@ -20,6 +20,8 @@ export interface ImportOptions {
   readonly signature?: string
   readonly tags: readonly string[]
   readonly outputs: readonly string[]
+  /** of an architecture in JSON */
+  readonly weights?: string
 }
 
 export interface ImportReport {
@@ -52,6 +54,7 @@ export async function importToFile(
     importSource(path, {
       ...(o.tags.length > 0 && { tags: o.tags }),
       ...(o.outputs.length > 0 && { outputs: o.outputs }),
+      ...(o.weights !== undefined && { weights: o.weights }),
     }),
   )
   const name = o.signature ?? defaultSignature(source.signatures)

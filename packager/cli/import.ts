@@ -6,12 +6,18 @@ export const importCommand: Command = {
   name: 'import',
   summary: 'Turn a TensorFlow, Keras or ONNX model into an ONNX file.',
   text: 'Inputs and outputs are named by the aliases of the signature; for a graph without signature by tensor name, for a Keras model by its input and output names. Nothing is written unless every operator can be imported exactly.',
-  args: [{ name: '<model>', text: 'SavedModel folder, .keras, .h5, .pb, checkpoint or .onnx' }],
+  args: [
+    {
+      name: '<model>',
+      text: 'SavedModel folder, .keras, .h5, .pb, checkpoint, TensorFlow.js folder, architecture .json or .onnx',
+    },
+  ],
   options: [
     { flags: '-o, --output-file <file>', text: 'where to write the ONNX file' },
     { flags: '--signature <name>', text: 'which signature (default: the only one, or serving_default)' },
     { flags: '--tag <tag>', text: 'tag of the MetaGraph, once for each tag', repeat: true },
     { flags: '--output <tensor>', text: 'tensor to compute, for graphs without signature', repeat: true },
+    { flags: '--weights <file>', text: 'weights of an architecture in JSON (default: the ones beside it)' },
     { flags: '--report', text: 'print operators, parameters, size and estimated memory' },
   ],
   examples: [
@@ -25,7 +31,12 @@ export const importCommand: Command = {
     const done = await importToFile(
       path,
       file,
-      { signature: one(input, 'signature'), tags: many(input, 'tag'), outputs: many(input, 'output') },
+      {
+        signature: one(input, 'signature'),
+        tags: many(input, 'tag'),
+        outputs: many(input, 'output'),
+        weights: one(input, 'weights'),
+      },
       io,
     )
     const spell = (t: Record<string, { dtype: string; shape: readonly (number | null)[] | null }>) =>

@@ -1,5 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { KERAS_ARCHITECTURE } from '../readers/keras.ts'
+import { TFJS_GRAPH } from '../readers/tfjs.ts'
+import { TFJS_LAYERS } from '../readers/tfjslayers.ts'
 import type { FolderFile } from './folder.ts'
 import type { ModelFile, ModelKind } from './types.ts'
 
@@ -9,6 +12,7 @@ const BY_ENDING: Readonly<Record<string, ModelKind>> = {
   '.h5': 'h5',
   '.hdf5': 'h5',
   '.pb': 'frozen',
+  '.pbtxt': 'frozen',
   '.meta': 'checkpoint',
 }
 /** `.pb` files beside a SavedModel that hold no graph of their own */
@@ -30,6 +34,7 @@ export function findModels(files: readonly FolderFile[]): ModelFiles {
   const folders = [...new Set(saved.map((f) => dirname(f.path)))]
   const single = files.filter((f) => depth(f.path) === 0 && kindOf(f.path) !== undefined && !isSaved(f.path))
   const checkpoints = newestCheckpoint(files, single)
+  const described = files.filter((f) => depth(f.path) === 0).flatMap((f) => describedBy(f, files) ?? [])
   const plain = single.filter((f) => kindOf(f.path) !== 'checkpoint')
   const candidates: ModelFile[] = [
     ...folders.map((d) => ({
@@ -37,25 +42,48 @@ export function findModels(files: readonly FolderFile[]): ModelFiles {
       kind: 'savedmodel' as const,
     })),
     ...plain.map((f) => ({ path: f.file, kind: kindOf(f.path)! })),
+    ...described.map((f) => ({ path: f.kind === 'tfjs' ? dirname(f.file) : f.file, kind: f.kind })),
     ...checkpoints.map((f) => ({ path: f.file.replace(/\.meta$/, ''), kind: 'checkpoint' as const })),
   ]
-  const parts = [...plain.map((f) => f.path), ...single.map((f) => f.path.replace(/\.meta$/, ''))]
+  const parts = [
+    ...plain.map((f) => f.path),
+    ...described.map((f) => f.path),
+    ...single.map((f) => f.path.replace(/\.meta$/, '')),
+  ]
   return {
     candidates,
-    foreign: files.filter((f) => depth(f.path) === 0 && (FOREIGN.test(f.path) || isWeights(f.path))).map((f) => f.path),
+    foreign: files
+      .filter((f) => depth(f.path) === 0 && (FOREIGN.test(f.path) || (isWeights(f.path) && described.length === 0)))
+      .map((f) => f.path),
     isModelPart: (path) =>
       folders.some((d) => inSavedModel(d, path)) ||
       parts.some((p) => path === p || path.startsWith(`${p}.`)) ||
       (path === 'checkpoint' && checkpoints.length > 0) ||
+      (described.length > 0 && (isWeights(path) || /\.bin$|-shard\d+of\d+/.test(path))) ||
       (/\.(data|bin|weights)$|\.onnx_data$/.test(path) && plain.some((f) => f.path.endsWith('.onnx'))),
   }
 }
+
+/** A JSON file that describes a model whose weights are in other files: TensorFlow.js' model.json, or a Keras architecture beside its weights. */
+function describedBy(
+  f: FolderFile,
+  files: readonly FolderFile[],
+): (FolderFile & { readonly kind: 'tfjs' | 'architecture' }) | undefined {
+  if (basename(f.path) === 'config.json' || !f.path.endsWith('.json')) return undefined
+  if (basename(f.path) === 'model.json' && TFJS.some((r) => r.match(f.file))) return { ...f, kind: 'tfjs' }
+  const weights = files.some((w) => depth(w.path) === 0 && isWeights(w.path))
+  return weights && KERAS_ARCHITECTURE.match(f.file) ? { ...f, kind: 'architecture' } : undefined
+}
+
+const TFJS = [TFJS_GRAPH, TFJS_LAYERS]
 
 /** What a path names when it is a model by itself. */
 export function modelFileOf(path: string): ModelFile | undefined {
   if (/\.(index|data-\d{5}-of-\d{5})$/.test(path))
     return { path: path.replace(/\.(index|data-[^.]*)$/, ''), kind: 'checkpoint' }
   if (isSaved(path)) return { path: dirname(path), kind: 'savedmodel' }
+  if (basename(path) === 'model.json' && TFJS.some((r) => r.match(path))) return { path: dirname(path), kind: 'tfjs' }
+  if (KERAS_ARCHITECTURE.match(path)) return { path, kind: 'architecture' }
   const kind = kindOf(path)
   if (kind === 'checkpoint') return { path: path.replace(/\.meta$/, ''), kind }
   return kind && { path, kind }
@@ -68,7 +96,7 @@ const isWeights = (path: string) => /\.weights\.h5$/i.test(path)
 
 function kindOf(path: string): ModelKind | undefined {
   const name = basename(path)
-  if (name.startsWith('.') || COMPANIONS.has(name) || isWeights(name)) return undefined
+  if (name.startsWith('.') || COMPANIONS.has(name) || isWeights(name) || isSaved(name)) return undefined
   const dot = name.lastIndexOf('.')
   return dot < 0 ? undefined : BY_ENDING[name.slice(dot).toLowerCase()]
 }

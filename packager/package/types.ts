@@ -28,7 +28,7 @@ export interface ModelPackage {
 /** What bundling and checking hooks needs of a package. */
 export type HookSource = Pick<ModelPackage, 'modelDir' | 'hooksFile' | 'config'>
 
-export type ModelKind = 'savedmodel' | 'onnx' | 'keras' | 'h5' | 'frozen' | 'checkpoint'
+export type ModelKind = 'savedmodel' | 'onnx' | 'keras' | 'h5' | 'frozen' | 'checkpoint' | 'tfjs' | 'architecture'
 
 export interface ModelFile {
   /** a SavedModel's folder, a file, or the prefix of a checkpoint */
