@@ -53,6 +53,11 @@ export function whyNot(key: string, size: number | undefined): string | undefine
   return undefined
 }
 
+/** The key below the input's place, where it lies there. */
+export function keyBelow(input: Place | undefined, { bucket, key }: ObjectRef): string {
+  return input && bucket === input.bucket && key.startsWith(input.prefix) ? key.slice(input.prefix.length) : key
+}
+
 /** Every object that a run writes. The result's name is its format's affair. */
 export function outputsOf(bucket: string, names: Names, format: ResultFormat) {
   const base = `${names.prefix}${names.key}.${names.run}`
@@ -60,7 +65,6 @@ export function outputsOf(bucket: string, names: Names, format: ResultFormat) {
     result: { bucket, key: format.key(names) },
     errors: { bucket, key: `${base}.err.jsonl` },
     state: { bucket, key: `${base}.state.json` },
-    failed: { bucket, key: `${base}.failed.json` },
     done: { bucket, key: `${base}.done.json` },
   } as const
 }

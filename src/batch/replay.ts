@@ -1,3 +1,4 @@
+import { keyBelow } from './names.ts'
 import { readWhole } from './reliable.ts'
 import type { Item, Job } from './run.ts'
 import type { Done, ObjectRef, ObjectStore } from './types.ts'
@@ -14,8 +15,7 @@ export async function* donesUnder(store: ObjectStore, bucket: string, prefix: st
  */
 export async function retryOf(job: Job, ref: ObjectRef): Promise<Item | undefined> {
   const { input, output, store } = job
-  const inside = input && ref.bucket === input.bucket && ref.key.startsWith(input.prefix)
-  const key = inside ? ref.key.slice(input.prefix.length) : ref.key
+  const key = keyBelow(input, ref)
   let latest: { done: Done; modified: number } | undefined
   for await (const info of store.list(output.bucket, `${output.prefix}${key}.`)) {
     if (!info.key.endsWith('.done.json') || info.modified < (latest?.modified ?? 0)) continue

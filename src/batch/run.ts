@@ -5,7 +5,7 @@ import type { Model } from '../models.ts'
 import { compute } from './compute.ts'
 import { formatOf } from './formats/index.ts'
 import { afterTrouble, type Checkpoint, type Claim, claim, fresh, isLost } from './ledger.ts'
-import { outputsOf, type Place, refuseOverlap, runDigest, whyNot } from './names.ts'
+import { keyBelow, outputsOf, type Place, refuseOverlap, runDigest, whyNot } from './names.ts'
 import { publishRun } from './publish.ts'
 import { readWhole } from './reliable.ts'
 import { RESULT_FORMATS, type ResultName } from './results/index.ts'
@@ -162,8 +162,7 @@ function planRun(job: Job, item: Item, info: ObjectInfo): Run | string {
   const row = formatOf(item.key, job.format)
   if (!row) return 'no file type has this suffix'
   const { input, output } = job
-  const inside = input && item.bucket === input.bucket && item.key.startsWith(input.prefix)
-  const key = inside ? item.key.slice(input.prefix.length) : item.key
+  const key = keyBelow(input, item)
   const version = item.versionId ?? info.etag
   const modelDigest = digestOf(job.model)
   const { result, inputOptions, outputOptions, format } = job

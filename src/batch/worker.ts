@@ -1,7 +1,9 @@
-import { isAppError } from '../errors.ts'
+import type { AppError } from '../errors.ts'
 import { type Log, logged, toAppError } from '../log.ts'
 import { type BatchEvent, type Delivery, readEvent, type Work } from './events.ts'
-import { refuseOverlap } from './names.ts'
+import { formatOf } from './formats/index.ts'
+import { keyBelow, refuseOverlap } from './names.ts'
+import { eachOf } from './pool.ts'
 import { retryOf } from './replay.ts'
 import { type Control, type Job, type Outcome, runObject } from './run.ts'
 
@@ -20,53 +22,63 @@ interface Report {
   readonly outcome: Outcome | { readonly status: 'ERROR'; readonly code: string; readonly reason: string }
 }
 
-/** Events in, what their source wants to hear out. One object after the other: the graph uses all cores there are. */
+/** Objects of one record each are waiting for the store most of the time. */
+const SINGLES = 16
+
+/** Events in, what their source wants to hear out. Long objects one after the other: the graph uses all cores there are. */
 export function createWorker(job: Job, options: WorkerOptions): Worker {
+  const { log, maxReceives = Number.POSITIVE_INFINITY } = options
+
   async function one(work: Work, receives: number, control: Control): Promise<Report> {
-    const { bucket, key } = work.item
+    const { item } = work
+    const { key } = item
     const own: Job = { ...job, ...(work.input && { input: work.input }), ...(work.output && { output: work.output }) }
     const start = Date.now()
     try {
       if (own.input) refuseOverlap(own.input, own.output)
-      const item = work.only ? await retryOf(own, work.item) : work.item
-      const outcome: Outcome = item
-        ? await runObject(own, item, control)
+      const wanted = work.only ? await retryOf(own, item) : item
+      const outcome: Outcome = wanted
+        ? await runObject(own, wanted, control)
         : { status: 'SKIPPED', reason: 'nothing of it failed' }
-      options.log(lineOf(key, outcome, Date.now() - start))
+      log(lineOf(key, outcome, Date.now() - start))
       return { key, outcome }
     } catch (e) {
       const error = toAppError(e)
-      options.log({ level: 'error', message: `batch ${key}`, error: logged(error) })
-      if (receives >= (options.maxReceives ?? Number.POSITIVE_INFINITY)) await bury(own, key, error.code, error.message)
-      else if (isAppError(e) && e.code === 'BATCH_OVERLAP') throw e
+      log({ level: 'error', message: `batch ${key}`, error: logged(error) })
+      if (receives >= maxReceives) await bury(own, work, receives, error)
       return { key, outcome: { status: 'ERROR', code: error.code, reason: error.message } }
     }
-
-    /** A handler cannot write on the message that goes to the dead-letter queue, so the reason stands beside the output. */
-    async function bury({ store, output }: Job, name: string, code: string, reason: string): Promise<void> {
-      const ref = { bucket: output.bucket, key: `${output.prefix}${name}.failed.json` }
-      const bytes = Buffer.from(`${JSON.stringify({ bucket, key, receives, code, reason }, null, 2)}\n`)
-      await store.put(ref, bytes, { contentType: 'application/json' })
-    }
-  }
-
-  async function deliver(d: Delivery, control: Control): Promise<readonly Report[]> {
-    for (const { key, reason } of d.skipped) options.log({ level: 'info', message: `batch ${key} skipped: ${reason}` })
-    if (d.error) {
-      options.log({ level: 'error', message: 'batch: a message cannot be read', error: logged(d.error) })
-      return [{ key: '', outcome: { status: 'ERROR', code: d.error.code, reason: d.error.message } }]
-    }
-    const reports: Report[] = []
-    for (const work of d.work) reports.push(await one(work, d.receives, control))
-    return reports
   }
 
   return async (event, control) => {
     const read = readEvent(event)
-    const reports = new Map<Delivery, readonly Report[]>()
-    for (const d of read.deliveries) reports.set(d, await deliver(d, control))
+    const reports = new Map<Delivery, Report[]>(read.deliveries.map((d) => [d, []]))
+    const all: { readonly delivery: Delivery; readonly work: Work }[] = []
+    for (const delivery of read.deliveries) {
+      const { work, skipped, error } = delivery
+      for (const { key, reason } of skipped) log({ level: 'info', message: `batch ${key} SKIPPED: ${reason}` })
+      if (error) {
+        log({ level: 'error', message: 'batch: a message cannot be read', error: logged(error) })
+        reports.get(delivery)!.push({ key: '', outcome: { status: 'ERROR', code: error.code, reason: error.message } })
+      }
+      all.push(...work.map((w) => ({ delivery, work: w })))
+    }
+    const single = ({ work }: { work: Work }) => formatOf(work.item.key, job.format)?.single === true
+    const done = async ({ delivery, work }: (typeof all)[number]) => {
+      reports.get(delivery)!.push(await one(work, delivery.receives, control))
+    }
+    await eachOf(all.filter(single), SINGLES, done)
+    for (const long of all.filter((w) => !single(w))) await done(long)
     return answer(read, reports, options)
   }
+}
+
+/** A handler cannot write on the message that goes to the dead-letter queue, so the reason stands beside the output. */
+async function bury({ store, input, output }: Job, { item }: Work, receives: number, { code, message }: AppError) {
+  const { bucket, key } = item
+  const ref = { bucket: output.bucket, key: `${output.prefix}${keyBelow(input, item)}.failed.json` }
+  const bytes = Buffer.from(`${JSON.stringify({ bucket, key, receives, code, reason: message }, null, 2)}\n`)
+  await store.put(ref, bytes, { contentType: 'application/json' })
 }
 
 const isOpen = ({ outcome: { status } }: Report) => status === 'ERROR' || status === 'PAUSED' || status === 'BUSY'
@@ -96,9 +108,12 @@ async function answer(
       return { done: all.length - paused.length, paused: paused.length }
     }
     case 'map':
-    case 'manual':
-      // the state machine loops while something is open
+    case 'manual': {
+      const failed = all.find((r) => r.outcome.status === 'ERROR')
+      if (failed) throw unfinished(failed)
+      // whoever called calls again while something is open
       return { open: all.filter(isOpen).length, results: all.map(summary) }
+    }
   }
 }
 

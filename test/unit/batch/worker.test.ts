@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { s3Event, sqsEvent } from '../../../packager/sandbox/queue.ts'
+import { createFolderStore } from '../../../src/batch/foldstore.ts'
+import { reliable } from '../../../src/batch/reliable.ts'
+import type { ObjectStore } from '../../../src/batch/types.ts'
+import { createWorker, type WorkerOptions } from '../../../src/batch/worker.ts'
+import { AppError } from '../../../src/errors.ts'
+import type { LogLine } from '../../../src/log.ts'
+import { jobAt, lineOf, stage } from '../../fixtures/batch/job.ts'
+
+process.env.ORT_DISABLE_TELEMETRY = '1'
+const work = mkdtempSync(join(tmpdir(), 'modelayer-worker-'))
+after(() => rmSync(work, { recursive: true, force: true }))
+
+let places = 0
+function setup(options: Partial<WorkerOptions> = {}, store: ObjectStore = createFolderStore()) {
+  const dir = join(work, String(places++))
+  const [input, output, model] = [join(dir, 'in'), join(dir, 'out'), join(dir, 'model')]
+  for (const d of [input, output]) mkdirSync(d, { recursive: true })
+  stage(model)
+  const lines: LogLine[] = []
+  const log = (l: LogLine) => void lines.push(l)
+  const worker = createWorker(jobAt(model, reliable(store, { pause: 1, tries: 2 }), input, output), { log, ...options })
+  const put = (key: string, n: number) => {
+    writeFileSync(join(input, key), Array.from({ length: n }, (_, i) => `${lineOf(i)}\n`).join(''))
+    return s3Event(input, key)
+  }
+  return { worker, input, output, lines, put }
+}
+
+const soon = () => ({ deadline: Date.now() + 60_000 })
+const late = () => ({ deadline: Date.now() + 1_000 })
+const message = (id: string, body: unknown, receives = 1) => ({ id, body: JSON.stringify(body), receives })
+
+/** Fails on one key, always. */
+function brokenOn(pattern: RegExp): ObjectStore {
+  const store = createFolderStore()
+  return {
+    ...store,
+    async *read(ref, o) {
+      if (pattern.test(ref.key)) throw new AppError('STORE_FAILED', { where: ref.key, got: '503 SlowDown' })
+      yield* store.read(ref, o)
+    },
+  }
+}
+
+test('SQS: messages fail one by one; the last receive leaves the reason', async () => {
+  const { worker, put, output, lines } = setup({ maxReceives: 3 }, brokenOn(/bad/))
+  const event = sqsEvent([
+    message('1', put('a.jsonl', 50)),
+    message('2', put('bad.jsonl', 50), 3),
+    message('3', 'text'),
+  ])
+  const answer = await worker(event, soon())
+  assert.deepEqual(answer, { batchItemFailures: [{ itemIdentifier: '2' }, { itemIdentifier: '3' }] })
+  const reason = JSON.parse(readFileSync(join(output, 'bad.jsonl.failed.json'), 'utf8'))
+  assert.equal(reason.code, 'STORE_FAILED')
+  assert.equal(reason.receives, 3)
+  assert.match(reason.reason, /503/)
+  assert.ok(lines.some((l) => l.error?.code === 'STORE_FAILED'))
+  assert.ok(readdirSync(output).some((f) => /^a\.jsonl\..*\.done\.json$/.test(f)))
+})
+
+test('SQS: what has no time left comes back', async () => {
+  const { worker, put } = setup()
+  const event = sqsEvent([message('1', put('a.jsonl', 50))])
+  assert.deepEqual(await worker(event, late()), { batchItemFailures: [{ itemIdentifier: '1' }] })
+  assert.deepEqual(await worker(event, soon()), { batchItemFailures: [] })
+  assert.deepEqual(await worker(event, soon()), { batchItemFailures: [] })
+})
+
+test('S3 directly: a pause starts the function again, a failure is thrown', async () => {
+  const events: object[] = []
+  const { worker, put, input } = setup({ again: async (e) => void events.push(e) }, brokenOn(/bad/))
+  assert.deepEqual(await worker(put('a.jsonl', 50), late()), { done: 0, paused: 1 })
+  assert.deepEqual(events, [{ input: `s3://${input}/a.jsonl` }])
+  assert.deepEqual(await worker(put('a.jsonl', 50), soon()), { done: 1, paused: 0 })
+  await assert.rejects(Promise.resolve(worker(put('bad.jsonl', 5), soon())), /503/)
+})
+
+test('a map or a manual call hears what is open, and the counts', async () => {
+  const { worker, put, input, output } = setup()
+  put('a.jsonl', 100)
+  const event = {
+    Items: [
+      { Key: 'a.jsonl', Bucket: input },
+      { Key: 'gone.jsonl', Bucket: input },
+    ],
+    BatchInput: {},
+  }
+  assert.deepEqual(await worker(event, late()), {
+    open: 2,
+    results: ['a.jsonl', 'gone.jsonl'].map((key) => ({
+      key,
+      status: 'PAUSED',
+      counts: { records: 0, answered: 0, failed: 0 },
+    })),
+  })
+  assert.deepEqual(await worker(event, soon()), {
+    open: 0,
+    results: [
+      { key: 'a.jsonl', status: 'DONE', records: 100, answered: 98, failed: 2, fresh: true },
+      { key: 'gone.jsonl', status: 'SKIPPED', reason: 'the object is gone' },
+    ],
+  })
+  assert.equal(readdirSync(output).length, 3)
+})
+
+test('an event of something else is refused', async () => {
+  const { worker } = setup()
+  await assert.rejects(Promise.resolve(worker({ httpMethod: 'GET' }, soon())), { code: 'BAD_EVENT' })
+})
