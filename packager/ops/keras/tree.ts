@@ -42,12 +42,16 @@ function snakeCase(name: string): string {
 
 const OWN_MODULES = /^(keras|tensorflow|tf_keras|builtins)(\.|$)/
 
-/** A class of the author's own, by the name it is registered under. */
+/** A class of the author's own, by the name it is registered under; Keras gives its own classes a module. */
 function customName(json: JsonObject): string | undefined {
-  const [type, module, registered] = [String(json.class_name), json.module, json.registered_name]
-  if (typeof registered === 'string' && registered.includes('>') && !/^keras/i.test(registered)) return registered
-  if (typeof module === 'string' && !OWN_MODULES.test(module))
-    return typeof registered === 'string' ? registered : `${module}>${type}`
+  const { module, registered_name: registered } = json
+  const type = String(json.class_name)
+  if (typeof module === 'string' && OWN_MODULES.test(module)) {
+    const foreign = typeof registered === 'string' && registered.includes('>') && !/^keras/i.test(registered)
+    return foreign ? registered : undefined
+  }
+  if (typeof registered === 'string') return registered
+  if (typeof module === 'string') return `${module}>${type}`
   return type.includes('>') ? type : undefined
 }
 
@@ -168,7 +172,7 @@ export class Tree {
     this.problem(
       json,
       name,
-      `no such ${kind} in the table${near ? `; the nearest one that is: ${near}` : ''}`,
+      `no such ${kind} in the table, perhaps a class of the author${near ? `; the nearest one that is: ${near}` : ''}`,
       'Export the model with model.export() as a SavedModel.',
     )
     return UNKNOWN
