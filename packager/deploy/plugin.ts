@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import type { Reporter } from '../cli/reporter.ts'
 import type { DistIndex } from '../layers/dist.ts'
 import { type DeployOptions, readOptions } from './options.ts'
@@ -6,12 +7,15 @@ import {
   batchResources,
   batchStatements,
   dropRedundantDependencies,
+  functionCode,
+  functionKey,
   layerId,
   layerKey,
   layerResources,
   type Resources,
   roleResource,
 } from './resources.ts'
+import type { DeploymentBucket } from './upload.ts'
 
 /** What the plugin uses of osls. */
 interface Serverless {
@@ -22,7 +26,7 @@ interface Serverless {
       stage?: string
       compiledCloudFormationTemplate?: Template
       httpApi?: Record<string, unknown>
-      deploymentMethod?: string
+      shouldNotDeploy?: boolean
     }
     functions: Record<string, unknown>
     readonly resources?: unknown
@@ -36,9 +40,12 @@ interface Template {
 }
 interface Aws {
   getStage(): string
-  request(service: string, method: string, params: object): Promise<unknown>
+  getAwsSdkV3Config(): Promise<S3ClientConfig>
   getServerlessDeploymentBucketName(): Promise<string>
-  readonly naming: { getDeploymentBucketLogicalId(): string }
+  readonly naming: { getDeploymentBucketLogicalId(): string; getLambdaLogicalId(name: string): string }
+}
+interface CliOptions {
+  readonly force?: boolean
 }
 interface Utils {
   readonly log: { notice(text: string): void; warning(text: string): void; verbose(text: string): void }
@@ -55,12 +62,14 @@ export default class ModelayerPlugin {
   readonly hooks: Record<string, () => Promise<void> | void>
   private readonly serverless: Serverless
   private readonly utils: Utils
+  private readonly cliOptions: CliOptions
   private readonly options: DeployOptions
   private readonly aws: Aws
   private index: DistIndex | undefined
 
-  constructor(serverless: Serverless, _cli: object, utils: Utils) {
+  constructor(serverless: Serverless, cliOptions: CliOptions, utils: Utils) {
     this.serverless = serverless
+    this.cliOptions = cliOptions
     this.utils = utils
     this.aws = serverless.getProvider('aws')
     serverless.configSchemaHandler.defineCustomProperties({
@@ -74,7 +83,9 @@ export default class ModelayerPlugin {
       'before:package:createDeploymentArtifacts': () => this.build(),
       'before:package:compileFunctions': () => this.attachLayers(),
       'after:package:compileEvents': () => this.addResources(),
-      'after:aws:deploy:deploy:checkForChanges': () => this.uploadLayers(),
+      'before:package:function:package': () => this.build(),
+      'after:aws:deploy:deploy:checkForChanges': () => this.upload(),
+      'after:aws:deploy:deploy:updateStack': () => this.record(),
     }
   }
 
@@ -167,6 +178,10 @@ export default class ModelayerPlugin {
     return (this.index?.layers ?? []).filter((l) => (l.arch ?? this.options.arch) === this.options.arch)
   }
 
+  private functions(): DistIndex['functions'] {
+    return (this.index?.functions ?? []).filter((f) => this.serverless.service.functions[f.name] !== undefined)
+  }
+
   private attachLayers(): void {
     const references = this.layers().map((l) => ({ Ref: layerId(l) }))
     for (const name of ['predict', 'batch']) {
@@ -191,29 +206,41 @@ export default class ModelayerPlugin {
         }),
       },
     )
+    for (const f of this.functions()) functionCode(template.Resources, this.aws.naming.getLambdaLogicalId(f.name), f)
     dropRedundantDependencies(template.Resources)
   }
 
-  /** Before the stack refers to them; what is there already stays. */
-  private async uploadLayers(): Promise<void> {
-    const { readFile } = await import('node:fs/promises')
-    const Bucket = await this.aws.getServerlessDeploymentBucketName()
-    let uploaded = 0
-    for (const layer of this.layers()) {
-      const Key = layerKey(layer)
-      const listed = (await this.aws.request('S3', 'listObjectsV2', { Bucket, Prefix: Key })) as {
-        Contents?: unknown[]
-      }
-      if (listed.Contents?.length) continue
-      await this.aws.request('S3', 'putObject', {
-        Bucket,
-        Key,
-        Body: await readFile(join(this.out, layer.file)),
-        ServerSideEncryption: 'AES256',
-      })
-      uploaded++
-    }
-    this.utils.log.notice(`Layers: ${uploaded} uploaded, ${this.layers().length - uploaded} unchanged`)
+  private async bucket(): Promise<DeploymentBucket> {
+    const { DeploymentBucket } = await import('./upload.ts')
+    const config = await this.aws.getAwsSdkV3Config()
+    return new DeploymentBucket(await this.aws.getServerlessDeploymentBucketName(), config)
+  }
+
+  /** The names of zips are their content, so the template alone says whether anything changed; files of other functions do not show in it. */
+  private get wholly(): boolean {
+    return Object.keys(this.serverless.service.functions).every((name) => this.functions().some((f) => f.name === name))
+  }
+
+  /** Before the stack refers to them. osls compares times of functions, which differ when a deploy changed one of two. */
+  private async upload(): Promise<void> {
+    const { digestOf } = await import('./upload.ts')
+    const { provider } = this.serverless.service
+    const bucket = await this.bucket()
+    const wanted = [
+      ...this.layers().map((l) => ({ key: layerKey(l), file: join(this.out, l.file) })),
+      ...this.functions().map((f) => ({ key: functionKey(f), file: join(this.out, f.file) })),
+    ]
+    const { sent, bytes, unchanged } = await bucket.upload(wanted)
+    this.utils.log.notice(`Layers and functions: ${sent} uploaded (${bytes} bytes), ${unchanged} unchanged`)
+    if (!this.wholly || this.cliOptions.force) return
+    provider.shouldNotDeploy = (await bucket.deployed()) === digestOf(provider.compiledCloudFormationTemplate)
+  }
+
+  private async record(): Promise<void> {
+    const { digestOf } = await import('./upload.ts')
+    const { provider } = this.serverless.service
+    if (provider.shouldNotDeploy || !this.wholly) return
+    await (await this.bucket()).record(digestOf(provider.compiledCloudFormationTemplate))
   }
 }
 

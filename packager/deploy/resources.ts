@@ -1,11 +1,11 @@
-import type { LayerEntry } from '../layers/dist.ts'
+import type { FunctionEntry, LayerEntry } from '../layers/dist.ts'
 import type { DeployOptions, S3Place } from './options.ts'
 
 type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
 export type Resources = Record<string, { readonly Type: string; readonly [key: string]: Json }>
 
 /** What each function may do: an action on a resource, nothing with a wildcard for all of a service. */
-export interface Statement {
+export type Statement = {
   readonly Effect: 'Allow'
   readonly Action: readonly string[]
   readonly Resource: Json
@@ -20,8 +20,19 @@ const id = (s: string) =>
 
 /** The key names the content, so that a layer which did not change is neither uploaded nor published again. */
 export const layerKey = (layer: LayerEntry): string => `modelayer/layers/${layer.name}-${layer.sha256}.zip`
+export const functionKey = (f: FunctionEntry): string => `modelayer/functions/${f.name}-${f.sha256}.zip`
 export const layerId = (layer: LayerEntry): string => `${id(layer.name)}Layer${layer.sha256.slice(0, 12)}`
 
+/** Likewise: a function is updated when its own code changed, and not because another's did. */
+export function functionCode(resources: Resources, logicalId: string, f: FunctionEntry): void {
+  const resource = resources[logicalId]
+  if (!resource) return
+  const properties = resource.Properties as { readonly [key: string]: Json }
+  const code = properties.Code as { readonly [key: string]: Json }
+  resources[logicalId] = { ...resource, Properties: { ...properties, Code: { ...code, S3Key: functionKey(f) } } }
+}
+
+/** Functions keep the layers they were published with, also when those are deleted: nothing needs to be retained. */
 export function layerResources(
   layers: readonly LayerEntry[],
   bucket: Json,
@@ -33,9 +44,6 @@ export function layerResources(
       layerId(layer),
       {
         Type: 'AWS::Lambda::LayerVersion',
-        // functions that were published with it still need it
-        DeletionPolicy: 'Retain',
-        UpdateReplacePolicy: 'Retain',
         Properties: {
           LayerName: `${service}-${layer.name}`,
           Description: `${layer.name}, content ${layer.sha256.slice(0, 12)}`,
@@ -67,7 +75,7 @@ export function roleResource(functionName: string, statements: readonly Statemen
       Policies: [
         {
           PolicyName: 'own',
-          PolicyDocument: { Version: '2012-10-17', Statement: [logs(functionName), ...statements] as unknown as Json },
+          PolicyDocument: { Version: '2012-10-17', Statement: [logs(functionName), ...statements] },
         },
       ],
     },

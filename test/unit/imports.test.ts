@@ -50,7 +50,7 @@ const RULES: readonly [who: RegExp, what: RegExp, except: RegExp][] = [
   [/^functions\//, /^packager\//, /^$/],
   [/./, /^onnxruntime-node$/, /^(src\/session|packager\/optimise)\.ts$/],
   [/./, /^sharp$/, /^src\/image\/native\.ts$/],
-  [/./, /^@aws-sdk\//, /^(packager\/cli\/s3|src\/batch\/(s3store|again))\.ts$/],
+  [/./, /^@aws-sdk\//, /^(packager\/(cli\/s3|deploy\/upload)|src\/batch\/(s3store|again))\.ts$/],
   [/^packager\/formats\//, /^packager\/(readers|ops|onnx|normalise|package|layers|cli)\//, /^$/],
   [/^packager\/readers\//, /^packager\/(ops|onnx|normalise)\//, /^$/],
   [/^packager\/ops\//, /^node:fs/, /^$/],
