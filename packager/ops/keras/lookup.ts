@@ -77,11 +77,20 @@ function indices(n: Call, x: Value, v: Vocabulary, b: Builder): Value {
     const table = b.ints(Array.from({ length: size }, (_, i) => i))
     return b.op('Where', [b.op('Less', [checked, b.int(0)]), checked, b.gather(table, low)])
   }
-  if (x.dtype === 'string' || n.config.str('oov_method', 'floormod') !== 'floormod')
-    throw unsupported(n, 'one index for unknown strings (num_oov_indices=1)', `${v.unknowns} indices chosen by a hash`)
   const found = encoder(x, keys, values, -1, b)
-  const bucket = b.op('Add', [b.op('Mod', [x, b.int(v.unknowns)]), b.int(v.unknown)])
-  return b.op('Where', [b.op('Equal', [found, b.int(-1)]), bucket, found])
+  const hashes = x.dtype === 'string' || n.config.str('oov_method', 'floormod') === 'farmhash'
+  const bucket = hashes ? hashed(n, x, v.unknowns, b) : b.op('Mod', [x, b.int(v.unknowns)])
+  const shifted = b.op('Add', [bucket, b.int(v.unknown)])
+  return b.op('Where', [b.op('Equal', [found, b.int(-1)]), shifted, found])
+}
+
+/** The bucket of each value by TensorFlow's hash of its text; a salt asks for the strong one. */
+function hashed(n: Call, x: Value, buckets: number, b: Builder): Value {
+  const text = x.dtype === 'string' ? x : tfOp(n, 'AsString', [x], {}, b)
+  const salt = n.config.get('salt') === undefined ? undefined : n.config.list('salt')
+  if (!salt) return tfOp(n, 'StringToHashBucketFast', [text], { num_buckets: buckets }, b)
+  const key = salt.length === 1 ? [salt[0]!, salt[0]!] : salt
+  return tfOp(n, 'StringToHashBucketStrong', [text], { num_buckets: buckets, key }, b)
 }
 
 /** Weights by token; given ones cover the tokens alone, the special ones get their mean. */
@@ -168,7 +177,7 @@ function lengthened(n: Call, y: Value, b: Builder): Value {
 
 const textVectorization: LayerRow = {
   autocast: false,
-  note: 'split by whitespace or not at all, without ngrams',
+  note: 'of what clients send; split by whitespace or not at all, without ngrams',
   children: (c: Config, make) => {
     const own = { mask_token: '', oov_token: '[UNK]', num_oov_indices: 1 }
     const names = ['max_tokens', 'vocabulary', 'idf_weights', 'pad_to_max_tokens', 'output_mode', 'vocabulary_size']
@@ -184,14 +193,38 @@ const textVectorization: LayerRow = {
   },
 }
 
-const hashed: LayerRow = {
+/** One bucket is kept for the value that is masked. */
+const hashing: LayerRow = {
+  autocast: false,
+  note: 'of what clients send; strings that the graph computes have no hash',
+  emit: (n, b) => {
+    const bins = n.config.int('num_bins')
+    const masked = n.config.get('mask_value')
+    const keep = masked !== undefined && bins > 1
+    const x = n.x.dtype.startsWith('float') ? b.cast(n.x, 'int64') : n.x
+    let index = hashed(n, x, keep ? bins - 1 : bins, b)
+    if (keep) {
+      const value =
+        typeof masked === 'string'
+          ? b.const({ dtype: 'string', shape: [], data: [masked] })
+          : b.scalar(x.dtype, Number(masked))
+      const next = b.op('Add', [index, b.int(1)])
+      index = b.op('Where', [b.op('Equal', [x, value]), b.int(0), next])
+    }
+    const mode = modeOf(n)
+    const dtype = mode === 'int' && n.layer.dtype === 'float32' ? 'int64' : n.layer.dtype
+    return encoded(n, index, { mode, depth: bins, dtype }, b)
+  },
+}
+
+const crossing: LayerRow = {
   autocast: false,
   emit: (n) => {
     throw unsupported(
       n,
-      'layers without hashing',
-      'a hash of strings',
-      'Use StringLookup or IntegerLookup with a vocabulary.',
+      'features that are not crossed',
+      'a hash of several',
+      'Use StringLookup or Hashing on the joined text.',
     )
   },
 }
@@ -200,6 +233,6 @@ export const LOOKUP_LAYERS: LayerTable = {
   StringLookup: table('string'),
   IntegerLookup: table('int64'),
   TextVectorization: textVectorization,
-  Hashing: hashed,
-  HashedCrossing: hashed,
+  Hashing: hashing,
+  HashedCrossing: crossing,
 }
