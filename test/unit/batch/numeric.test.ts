@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { tensorsOfText } from '../../../src/batch/numeric.ts'
+import { fromInstance } from '../../../src/batch/ready.ts'
+import { toFeeds } from '../../../src/feeds.ts'
+import type { Signature } from '../../../src/manifest.ts'
+
+const signature = (shapes: Record<string, (number | null)[]>): Signature => ({
+  graph: '',
+  method: '',
+  inputs: Object.fromEntries(
+    Object.entries(shapes).map(([a, shape]) => [a, { name: a, dtype: 'float32' as const, shape }]),
+  ),
+  outputs: {},
+})
+
+const one = signature({ x: [null, 3] })
+const two = signature({ x: [null, 2], y: [null, 2, 2] })
+const read = (text: string, s = one) => tensorsOfText(Buffer.from(text), s)
+
+test('regular lists are read straight, with and without the batch dimension', () => {
+  const x = { dtype: 'float32', shape: [3], data: Float32Array.of(1, -2.5, 3e-3) }
+  for (const text of ['[1,-2.5,3e-3]', '[[1,-2.5,3e-3]]', ' {"x": [1, -2.5, 0.003]} \r', '{"x":[[1,-2.5,3e-3]]}'])
+    assert.deepEqual(read(text), { x }, text)
+  const both = read('{"y":[[1,2],[3,4]],"x":[5,6]}', two)
+  assert.deepEqual(both?.y, { dtype: 'float32', shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) })
+  assert.deepEqual(both?.x, { dtype: 'float32', shape: [2], data: Float32Array.of(5, 6) })
+})
+
+test('anything else is left to the general way', () => {
+  for (const text of [
+    '',
+    '[1,2',
+    '[1,2,3] 4',
+    '{"x":[1,2,3]} {}',
+    '{"x":[1,2,3],}',
+    '{"x":[1,2,3],"x":[1,2,3]}',
+    '{"z":[1,2,3]}',
+    '{"\\u0078":[1,2,3]}',
+    '{"x":1}',
+    '{"x":[1,"2",3]}',
+    '{"x":[[1],[2,3]]}',
+    '[[[1,2,3]]]',
+    '[[1,2,3],[4,5,6]]',
+    'null',
+  ])
+    assert.equal(read(text), undefined, text)
+  assert.equal(read('[1,2]', two), undefined)
+})
+
+test('where both ways can read a line, they read the same', () => {
+  const number = fc.oneof(fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e30, max: 1e30 }))
+  const list = fc.oneof(
+    fc.array(number, { maxLength: 4 }),
+    fc.array(fc.array(number, { maxLength: 3 }), { maxLength: 3 }),
+  )
+  const value = fc.oneof(
+    list,
+    fc.dictionary(fc.constantFrom('x', 'y', 'z'), fc.oneof(list, fc.jsonValue())),
+    fc.jsonValue(),
+  )
+  fc.assert(
+    fc.property(value, fc.constantFrom(one, two), (v, s) => {
+      const fast = read(JSON.stringify(v), s)
+      if (!fast || Object.keys(fast).length < Object.keys(s.inputs).length) return
+      const feeds = (f: object) => {
+        try {
+          return toFeeds(f, s)
+        } catch (e) {
+          return (e as { code: string }).code
+        }
+      }
+      const batched = Object.fromEntries(Object.entries(fast).map(([a, t]) => [a, { ...t, shape: [1, ...t.shape] }]))
+      assert.deepEqual({ ...(feeds(batched) as object) }, { ...(feeds(fromInstance(v, s)) as object) })
+    }),
+    { numRuns: 3000 },
+  )
+})
