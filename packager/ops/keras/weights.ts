@@ -113,12 +113,13 @@ function byLayer(store: WeightStore & { kind: 'layers' }, root: KLayer): Variabl
 function byName(store: WeightStore & { kind: 'names' }, root: KLayer): Variables {
   const found: Found = new Map()
   const visit = (layer: KLayer): void => {
-    if (isModel(layer.type)) {
+    const list = inFileOrder(layer)
+    const variables = store.variables.filter((v) => v.name.split('/').slice(0, -1).includes(layer.name))
+    // a wrapper around a model is left out with it
+    if (isModel(layer.type) || (variables.length === 0 && layer.children.size > 0)) {
       for (const child of layer.children.values()) visit(child)
       return
     }
-    const list = inFileOrder(layer)
-    const variables = store.variables.filter((v) => v.name.split('/').slice(0, -1).includes(layer.name))
     if (variables.length !== list.length && list.length > 0)
       throw new AppError('CHECKPOINT_MISMATCH', {
         where: store.file,
