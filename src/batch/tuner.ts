@@ -4,41 +4,52 @@ export interface Tuner {
   note(rows: number, ms: number): void
 }
 
-/** Below this gain a larger batch is only more memory and a longer wait. */
-const GAIN = 1.08
-const SAMPLES = 3
+const SAMPLES = 4
+/** of the best rate: a smaller batch that is as good as that is taken, for its memory and its shorter wait */
+const GOOD = 0.93
+/** of the best rate: larger ones are not tried after one that is as bad as that */
+const BAD = 0.8
+/** no run of the graph should take much longer */
+const LONG_MS = 500
 
 /**
- * Small models gain tenfold from batches, large ones lose by them, since their activations leave the cache: so it is measured.
- * Doubles while that pays, and settles. The best of a few samples counts, because other work disturbs single ones.
+ * Small models gain a hundredfold from batches, large ones lose by them, since their activations leave the cache: so it is measured.
+ * Sizes are doubled until that no longer pays, 1 is tried where the first was the best, then one is kept. The best of a few samples
+ * counts, because other work disturbs single ones.
  */
 export function createTuner(max: number, start = 8): Tuner {
+  const rates = new Map<number, number>()
   let rows = Math.min(start, max)
   let settled = max === 1
-  let best = { rows, rate: 0 }
   let rate = 0
   let samples = 0
+  let shortest = Number.POSITIVE_INFINITY
+
   const judge = () => {
-    const better = rate > best.rate * GAIN
-    if (better) best = { rows, rate }
-    // the first size that pays no more ends the climb; had the start been too large already, 1 is tried last
-    if (better && rows > 1 && rows < max) rows = Math.min(rows * 2, max)
-    else if (!better && best.rows === start && rows > start) rows = 1
+    rates.set(rows, rate)
+    const best = Math.max(...rates.values())
+    const climbs = rows > 1 && rows < max && rate > BAD * best && shortest < LONG_MS
+    const lower = !climbs && rates.get(Math.min(start, max)) === best && !rates.has(1)
+    if (climbs) rows = Math.min(2 * rows, max)
+    else if (lower) rows = 1
     else {
-      rows = best.rows
+      rows = Math.min(...[...rates].filter(([, r]) => r >= GOOD * best).map(([n]) => n))
       settled = true
     }
     rate = 0
     samples = 0
+    shortest = Number.POSITIVE_INFINITY
   }
+
   return {
     get rows() {
       return rows
     },
     note(n, ms) {
-      // a rest at the end of a chunk says nothing about full batches
+      // what was left at the end of a chunk says nothing about full batches
       if (settled || n < rows) return
       rate = Math.max(rate, n / Math.max(ms, 0.001))
+      shortest = Math.min(shortest, ms)
       if (++samples >= SAMPLES) judge()
     },
   }

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createTuner } from '../../../src/batch/tuner.ts'
+
+/** Where it settles when a run of n rows takes that long. */
+function settles(msOf: (n: number, run: number) => number, max = 256): number {
+  const tuner = createTuner(max)
+  for (let run = 0; run < 200; run++) tuner.note(tuner.rows, msOf(tuner.rows, run))
+  const { rows } = tuner
+  tuner.note(rows, 1e9)
+  assert.equal(tuner.rows, rows, 'it stays')
+  return rows
+}
+
+test('a small model, where the call itself costs most, gets large batches', () => {
+  assert.equal(
+    settles((n) => 0.05 + n * 0.0004),
+    256,
+  )
+})
+
+test('a model that gains nothing from batches gets none', () => {
+  assert.equal(
+    settles((n) => 4 * n),
+    1,
+  )
+  assert.equal(
+    settles((n) => 4 * n ** 1.1),
+    1,
+  )
+})
+
+test('in between it takes the smallest that is nearly the best', () => {
+  assert.equal(
+    settles((n) => 1 + n),
+    16,
+  )
+})
+
+test('a single slow run misleads nobody', () => {
+  assert.equal(
+    settles((n, run) => (run % 3 === 0 ? 100 : 0) + 0.05 + n * 0.0004),
+    256,
+  )
+})
+
+test('runs do not get long', () => {
+  assert.ok(settles((n) => 300 + n) <= 256)
+  assert.ok(settles((n) => 20 * n ** 0.9) <= 64)
+})
+
+test('the most that is allowed is kept', () => {
+  assert.equal(
+    settles(() => 1, 32),
+    32,
+  )
+  assert.equal(
+    settles(() => 1, 1),
+    1,
+  )
+  assert.equal(
+    settles(() => 1, 3),
+    3,
+  )
+})
