@@ -71,14 +71,17 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
         objects[o.fresh ? (o.status === 'DONE' ? 'done' : 'failed') : 'earlier']++
         finished = add(finished, o.done.counts)
         if (o.done.error) errors.push({ key: listed.key, ...o.done.error })
-      } else objects.open++
+      } else {
+        objects.open++
+        if (o.status === 'PAUSED') finished = add(finished, o.counts)
+      }
     } catch (e) {
       if (!isAppError(e) || e.code === 'BATCH_OVERLAP' || e.code === 'LOAD_FAILED') throw e
       objects.open++
       errors.push({ key: listed.key, code: e.code, reason: e.message })
     } finally {
       running.delete(listed)
-      bytes += listed.size ?? 0
+      if (!signal?.aborted) bytes += listed.size ?? 0
       tell()
     }
   }

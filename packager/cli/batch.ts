@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } fr
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Place } from '../../src/batch/names.ts'
-import type { ResultName } from '../../src/batch/results/index.ts'
+import { RESULT_FORMATS, type ResultName } from '../../src/batch/results/index.ts'
 import type { Item, Job } from '../../src/batch/run.ts'
 import type { BatchOptions } from '../../src/batch/setup.ts'
 import type { ObjectStore } from '../../src/batch/types.ts'
@@ -13,8 +13,6 @@ import { type Command, flag, type Input, integer, one } from './command.ts'
 import type { Reporter } from './reporter.ts'
 import { localSource } from './s3.ts'
 import { stage } from './serve.ts'
-
-const RESULTS = ['jsonl', 'csv', 'modelarts', 'sagemaker', 'npy', 'parquet'] as const
 
 export const batch: Command = {
   name: 'batch',
@@ -30,7 +28,12 @@ export const batch: Command = {
     { name: '<output>', text: 'a folder or an s3:// prefix outside of the input' },
   ],
   options: [
-    { flags: '--result <format>', text: 'how results are written', default: 'jsonl', choices: RESULTS },
+    {
+      flags: '--result <format>',
+      text: 'how results are written',
+      default: 'jsonl',
+      choices: Object.keys(RESULT_FORMATS),
+    },
     { flags: '--only <what>', text: 'FAILED: answer again what the last run named', choices: ['FAILED'] },
     { flags: '--format <name>', text: 'file type of the input, where suffixes do not tell' },
     {
