@@ -4,6 +4,7 @@ import { dropDead } from './deadcode.ts'
 import { mergeDuplicates } from './duplicates.ts'
 import { recursively } from './edit.ts'
 import { dropIdentities } from './identity.ts'
+import { foldPatterns } from './patterns.ts'
 import { dropUnusedResults } from './results.ts'
 import { cancelTransposes } from './transposes.ts'
 
@@ -21,12 +22,13 @@ export interface PassReport {
 }
 
 /**
- * In this order: what nobody reads needs no work; identities hide patterns from every other pass; transposes cancel before biases and norms can reach their convolution;
+ * In this order: what nobody reads needs no work; identities hide patterns from every other pass; patterns are whole before Transposes move into them; transposes cancel before biases and norms can reach their convolution;
  * what they leave unread would pass for a second reader, so it is dropped in between; duplicates are found when all forms are settled.
  */
 const PASSES: readonly Pass[] = [
   { name: 'drop unused results', run: dropUnusedResults },
   { name: 'drop identities', run: (g) => recursively(g, dropIdentities) },
+  { name: 'fold patterns', run: (g) => recursively(g, foldPatterns) },
   { name: 'cancel transposes', run: (g) => recursively(g, cancelTransposes) },
   { name: 'drop dead nodes', run: (g) => recursively(g, dropDead) },
   { name: 'fold into convolutions', run: foldIntoConvolutions },

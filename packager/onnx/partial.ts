@@ -36,7 +36,11 @@ const RULES: Readonly<Record<string, Rule>> = {
   Unsqueeze: first,
   Reshape: first,
   Cast: first,
-  Concat: (xs) => (xs.every((v) => v?.part) ? xs.flatMap((v) => v!.part!) : undefined),
+  Concat: (xs) => {
+    const lengths = xs.map((v) => v?.part?.length ?? v?.shape?.[0])
+    if (!xs.some((v) => v?.part) || lengths.some((n) => typeof n !== 'number' || n > 64)) return undefined
+    return xs.flatMap((v, i): readonly (Dim | undefined)[] => v?.part ?? Array(Number(lengths[i])).fill(undefined))
+  },
   Gather: ([x, indices]) => {
     const i = constNumbers(indices)
     return known(x) && i ? i.map((k) => x!.part!.at(k)) : undefined

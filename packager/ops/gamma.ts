@@ -1,6 +1,7 @@
 import type { DType } from '../../src/tensor.ts'
 import type { Builder } from '../onnx/builder.ts'
 import type { Value } from '../onnx/value.ts'
+import { rememberErfc } from './gelu.ts'
 import { type OpRow, type OpTable, op } from './op.ts'
 import { erfc, erfinv } from './special.ts'
 
@@ -66,7 +67,10 @@ export function ndtri(p: Value, b: Builder): Value {
 }
 
 export const SPECIAL = {
-  Erfc: special(erfc),
+  Erfc: op({
+    in: ['x'],
+    emit: (n, b) => rememberErfc(b.cast(erfc(b.cast(n.in.x, 'float64'), b), n.in.x.dtype as DType), n.in.x),
+  }),
   Erfinv: special(erfinv),
   Ndtri: special(ndtri),
   Lgamma: special(lgamma),

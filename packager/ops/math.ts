@@ -2,6 +2,7 @@ import type { DType } from '../../src/tensor.ts'
 import type { Builder } from '../onnx/builder.ts'
 import { constNumbers, type Value } from '../onnx/value.ts'
 import { complexAware } from './complexmath.ts'
+import { geluOf } from './gelu.ts'
 import { type OpRow, type OpTable, op, unsupported } from './op.ts'
 import { acos, asin, atan, atan2, erf, expm1, log1p } from './special.ts'
 
@@ -146,7 +147,7 @@ export const MATH = complexAware({
   AddN: addN,
   AccumulateNV2: addN,
   Sub: binary('Sub', true),
-  Mul: binary('Mul'),
+  Mul: binary((x, y, b) => geluOf(x, y, b) ?? b.op('Mul', [x, y])),
   Div: binary((x, y, b) => division('Div', x, y, b)),
   RealDiv: binary('Div'),
   FloorDiv: binary(floorDiv),

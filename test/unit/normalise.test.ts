@@ -124,3 +124,33 @@ test('a convolution net keeps one Transpose at each end, and its biases and norm
     ['Transpose', 'Conv', 'Relu', 'MaxPool', 'Conv', 'Relu', 'Transpose'],
   )
 })
+
+test("Keras' layer normalisation is one node, and so is a product over the last dimension", async () => {
+  const next = random(11)
+  const b = new Builder()
+  b.reserve('x')
+  b.reserve('y')
+  const x = b.input('x', 'float32', ['n', 'm', 6])
+  const last = b.ints([-1])
+  const mean = b.op('ReduceMean', [x, last])
+  const difference = b.op('Sub', [x, mean])
+  const variance = b.op('ReduceMean', [b.op('Mul', [difference, difference]), last])
+  const inverse = b.op('Reciprocal', [b.op('Sqrt', [b.op('Add', [variance, b.scalar('float32', 1e-3)])])])
+  const scale = b.op('Mul', [inverse, b.const(floats([1, 1, 6], next))])
+  const shift = b.op('Add', [b.op('Mul', [b.op('Neg', [mean]), scale]), b.const(floats([1, 1, 6], next))])
+  const normal = b.op('Add', [b.op('Mul', [x, scale]), shift])
+  const lead = b.slice(b.shapeOf(normal), [0], [2], [0])
+  const flat = b.reshape(normal, b.concat([b.op('ReduceProd', [lead, b.ints([0])], { keepdims: 1 }), b.ints([6])], 0))
+  const product = b.op('MatMul', [flat, b.const(floats([6, 3], next))])
+  const graph = b.finish('g', [b.output(b.reshape(product, b.concat([lead, b.ints([3])], 0)), 'y')])
+  const { graph: simple } = simplify(graph)
+  assert.deepEqual(
+    simple.nodes.map((n) => n.type),
+    ['LayerNormalization', 'MatMul'],
+  )
+  const feed = floats([2, 5, 6], random(12))
+  const [before, after] = [await run(graph, feed), await run(simple, feed)]
+  assert.deepEqual(after.shape, [2, 5, 3])
+  for (const [i, v] of Array.from(before.data as Float32Array).entries())
+    assert.ok(Math.abs(v - Number(after.data[i])) < 1e-5)
+})
