@@ -136,7 +136,8 @@ async function rowReader(context: ReadContext): Promise<(cells: readonly string[
   const { inputs } = context.signature
   const aliases = Object.keys(inputs)
   const text = (name: string | undefined) =>
-    name === options.idField || (name !== undefined && Object.hasOwn(inputs, name) && inputs[name]!.dtype === 'string')
+    name !== undefined &&
+    (name === options.idField || (Object.hasOwn(inputs, name) && inputs[name]!.dtype === 'string'))
   const allText = aliases.length > 0 && aliases.every((a) => inputs[a]!.dtype === 'string')
   const cast = (cell: string, name: string | undefined) => (text(name) || allText ? cell : guessed(cell))
   const valueReads = await valueReader(context, (row) =>

@@ -7,6 +7,8 @@ export interface Element {
   readonly tooLong: boolean
   /** behind the comma after it, or behind the array */
   readonly next: number
+  /** there is nothing behind it */
+  readonly last: boolean
 }
 
 const SPACE = new Set([32, 9, 10, 13])
@@ -41,7 +43,7 @@ export async function* elementsOf(
     size = 0
     blank = true
     count++
-    return { bytes, tooLong, next: at + 1 }
+    return { bytes, tooLong, next: at + 1, last: ended || array === false }
   }
 
   for await (const chunk of chunks) {

@@ -12,13 +12,17 @@ export const json = {
   read: readElements,
 } as const satisfies RecordFormat
 
+/** behind the last element there is nothing to go on with */
+const END = 'end'
+
 async function* readElements(context: ReadContext): AsyncGenerator<BatchRecord> {
   const { from, info } = context
+  if (from?.extra === END) return
   const read = await valueReader(context)
   const offset = from?.offset ?? 0
   let record = from?.record ?? 0
   for await (const element of elementsOf(context.bytes(offset), { where: info.key, max: maxOf(context), offset })) {
-    const { bytes, tooLong, next } = element
+    const { bytes, tooLong, next, last } = element
     const named = tooLong
       ? { input: tooLarge('the element') }
       : attempt<Named>(
@@ -29,7 +33,7 @@ async function* readElements(context: ReadContext): AsyncGenerator<BatchRecord> 
       record,
       ...named,
       bytes: bytes.length,
-      next: { record: ++record, offset: next },
+      next: { record: ++record, offset: next, ...(last && { extra: END }) },
       // lines are joined with lines
       ...(context.source && {
         source: bytes

@@ -22,8 +22,7 @@ export const manifest = {
 async function* readManifest(context: ReadContext): AsyncGenerator<BatchRecord> {
   const begin = await beginningOf(context)
   if (begin.startsWith('[')) return yield* readSageMaker(context)
-  if (/^\{\s*"(?:source|annotation|usage|id)/.test(begin) || !(await isInventory(context)))
-    return yield* readLines(context)
+  if (/^\{\s*"source *"/.test(begin) || !(await isInventory(context))) return yield* readLines(context)
   yield* inventoryOf(context)
 }
 
@@ -69,9 +68,11 @@ async function* readSageMaker(context: ReadContext): AsyncGenerator<BatchRecord>
   const { from, info } = context
   const offset = from?.offset ?? 0
   let record = from?.record ?? 0
-  let prefix = from?.extra as string | undefined
+  const said = from?.extra as { prefix: string; last: boolean } | undefined
+  if (said?.last) return
+  let prefix = said?.prefix
   const limits = { where: info.key, max: maxOf(context), offset }
-  for await (const { bytes, tooLong, next } of elementsOf(context.bytes(offset), limits)) {
+  for await (const { bytes, tooLong, next, last } of elementsOf(context.bytes(offset), limits)) {
     const value = tooLong ? undefined : parseJson(bytes, `${info.key}, element ${record}`)
     if (prefix === undefined) {
       if (!isObject(value) || typeof value.prefix !== 'string') throw broken(info.key, '{"prefix": …} first', 'another')
@@ -86,7 +87,7 @@ async function* readSageMaker(context: ReadContext): AsyncGenerator<BatchRecord>
             (i) => i,
           )
         : badRecord('the element', 'the rest of a key', 'another value')
-    yield listed(record, input, { record: ++record, offset: next, extra: prefix })
+    yield listed(record, input, { record: ++record, offset: next, extra: { prefix, last } })
   }
 }
 

@@ -22,7 +22,11 @@ async function* readFiles(context: ReadContext): AsyncGenerator<BatchRecord> {
     for await (const entry of entriesOf(context, from?.extra as number | undefined)) {
       if (isLeftover(entry.name)) continue
       const { input, size } = await readEntry(entry, cursor, context)
-      const next = { record: record + 1, offset: Math.min(cursor.at(), context.info.size), extra: entry.next }
+      const next = {
+        record: record + 1,
+        offset: Math.min(entry.offset + entry.packed, context.info.size),
+        extra: entry.next,
+      }
       yield { record, id: entry.name, input, bytes: size, next }
       record++
     }
@@ -61,7 +65,6 @@ function inflated(entry: ZipEntry, packed: Buffer): Buffer {
 
 interface Cursor {
   read(start: number, size: number): Promise<Buffer>
-  at(): number
   close(): Promise<void>
 }
 
@@ -72,7 +75,6 @@ const GAP = 2 ** 18
 function createCursor(context: ReadContext): Cursor {
   let bytes: Gatherer | undefined
   return {
-    at: () => bytes?.at ?? 0,
     async read(start, size) {
       if (bytes && (start < bytes.at || start > bytes.at + GAP)) {
         await bytes.close()
