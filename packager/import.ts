@@ -1,8 +1,10 @@
 import { basename } from 'node:path'
 import { CUTS } from '../src/cuts.ts'
 import { AppError } from '../src/errors.ts'
+import { fromBfloat } from '../src/half.ts'
 import type { Signature, TensorSpec } from '../src/manifest.ts'
 import { bytesOf, DTYPES, type DType, type Tensor } from '../src/tensor.ts'
+import { carried, carriedDType } from './carried.ts'
 import { Converter, refuse } from './convert.ts'
 import { cutSpec, specShape, withoutCutInputs } from './cuts.ts'
 import { parseRef } from './formats/graphdef.ts'
@@ -68,7 +70,7 @@ export function importSignature(model: TfModel, name: string, signature: TfSigna
         expected: 'a tensor',
         got: value.kind === 'handle' ? `a ${value.type}` : 'a value that no input reaches',
       })
-    const out = b.output(refined(value, info, b), outputNames.get(alias)!)
+    const out = b.output(carried(refined(value, info, b), b), outputNames.get(alias)!)
     infos.push(out)
     const shape = specShape(out.shape)
     const declared = info.shape ?? null
@@ -118,14 +120,21 @@ function feed(alias: string, info: SignatureTensor, model: TfModel, b: Builder):
     })
   const shape = info.shape?.map((d, i): Dim => d ?? `${alias}_${i}`)
   let initial: Tensor | undefined
-  if (info.default) initial = constant(info.default, b).data
-  else if (node.op === 'PlaceholderWithDefault') initial = constantAt(node.inputs[0]!, model)
-  const value = b.input(alias, dtype as DType, shape)
+  if (info.default) initial = carriedConstant(constant(info.default, b).data)
+  else if (node.op === 'PlaceholderWithDefault') initial = carriedConstant(constantAt(node.inputs[0]!, model))
+  const carriedAs = carriedDType(dtype as DType)
+  const sent = b.input(alias, carriedAs, shape)
+  const value = b.cast(sent, dtype as DType)
   const fallback = initial && { optional: true, default: { shape: initial.shape, values: plainValues(initial) } }
   return {
     value,
-    spec: { name: alias, source: info.tensor, dtype: dtype as DType, shape: info.shape ?? null, ...fallback },
+    spec: { name: alias, source: info.tensor, dtype: carriedAs, shape: info.shape ?? null, ...fallback },
   }
+}
+
+function carriedConstant(t: Tensor | undefined): Tensor | undefined {
+  if (t?.dtype !== 'bfloat16') return t
+  return { dtype: 'float32', shape: t.shape, data: Float32Array.from(t.data as Uint16Array, fromBfloat) }
 }
 
 /** A default that is computed from other inputs is none: then the input is required. The walk is its own, so its problems are nobody's. */

@@ -1,6 +1,7 @@
 import { AppError } from '../src/errors.ts'
 import type { TensorSpec } from '../src/manifest.ts'
 import type { DType } from '../src/tensor.ts'
+import { carried, carriedDType } from './carried.ts'
 import { cutSpec, specShape, withoutCutInputs } from './cuts.ts'
 import type { ImportedGraph } from './import.ts'
 import type { KerasModel } from './kerasmodel.ts'
@@ -113,15 +114,6 @@ function freeName(wanted: string, b: Builder, suffix = '_'): string {
   let name = wanted
   for (let i = 1; !b.reserve(name); i++) name = `${wanted}${suffix}${i === 1 ? '' : i}`
   return name
-}
-
-/** onnxruntime-node carries no bfloat16: clients send and get the same numbers as float32. */
-function carriedDType(dtype: DType): DType {
-  return dtype === 'bfloat16' ? 'float32' : dtype
-}
-
-function carried(v: Value, b: Builder): Value {
-  return v.dtype === 'bfloat16' ? b.cast(v, 'float32') : v
 }
 
 /** Runs the whole model; what was noted on the way is thrown as one error. */
