@@ -1,6 +1,6 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import { INDEX } from '../layers/dist.ts'
 import type { ModelPackage } from '../package/types.ts'
@@ -61,7 +61,9 @@ export const serve: Command = {
       const port = integer(input, 'port', { min: 0, max: 65_535 }) ?? 8080
       const server = await listen(app, { port, host: one(input, 'host') ?? '127.0.0.1' })
       const models = store.models.map((m) => `${m.manifest.model}@${m.manifest.version}`)
-      const lines = await Promise.all(packages.map((p) => curl(p, server.url, packages.length > 1)))
+      const { curlLine } = await import('../curl.ts')
+      const several = packages.length > 1
+      const lines = await Promise.all(packages.map((p) => curlLine(p, server.url, { several })))
       io.result(
         { url: server.url, models, curl: lines },
         [`Serving ${models.join(', ')} on ${server.url}`, ...lines.map((l) => `  ${l}`)].join('\n'),
@@ -105,20 +107,4 @@ async function unpackBuilt(dist: string): Promise<string[]> {
     ...functions.filter((f) => f.name === 'predict'),
   ]
   return Promise.all(wanted.map((w) => unpack(join(dist, w.file), defaultCache())))
-}
-
-/** A line that can be pasted: the first golden request, or the shape of one. */
-async function curl(pkg: ModelPackage, url: string, several: boolean): Promise<string> {
-  const address = several ? `${url}/v1/infers/${pkg.name}` : `${url}/`
-  const { readGoldens } = await import('../verify/golden-file.ts')
-  const sample = pkg.goldenDir ? readGoldens(pkg.goldenDir).find((g) => g.expected.status === 200) : undefined
-  const form = Object.entries(sample?.request.multipart ?? {}).flatMap(([field, parts]) =>
-    (Array.isArray(parts) ? parts : [parts]).map((p) =>
-      typeof p === 'string' ? `-F ${field}=${p}` : `-F ${field}=@${relative('.', join(pkg.goldenDir!, p.file))}`,
-    ),
-  )
-  if (form.length > 0) return `curl ${form.join(' ')} ${address}`
-  const files = Object.entries(pkg.fields ?? {}).filter(([, f]) => f.kind === 'file')
-  if (files.length > 0) return `curl ${files.map(([field]) => `-F ${field}=@FILE`).join(' ')} ${address}`
-  return `curl -H 'content-type: application/json' -d '${sample?.request.json ? JSON.stringify(sample.request.json) : '{…}'}' ${address}`
 }

@@ -1,5 +1,5 @@
-import { AppError } from '../../src/errors.ts'
-import { nearest } from '../../src/nearest.ts'
+import { type BatchOptions as JobOptions, readOptions as readJobOptions } from '../../src/batch/setup.ts'
+import { choice, flag, integer, object, type Raw, strings, text, usage } from './checks.ts'
 
 /** `custom.modelayer` of a serverless.yml, checked and with its defaults. */
 export interface DeployOptions {
@@ -12,20 +12,39 @@ export interface DeployOptions {
   /** seconds */
   readonly timeout: number
   readonly image: boolean
+  readonly concurrency: { readonly reserved?: number; readonly provisioned?: number }
+  readonly vpc?: { readonly securityGroups: readonly string[]; readonly subnets: readonly string[] }
+  readonly tracing: boolean
+  readonly logDays: number
+  /** of a key that encrypts the environment variables */
+  readonly kmsKey?: string
+  readonly tags: Readonly<Record<string, string>>
+  /** whom alarms tell: the ARN of an SNS topic; alarms without one only show in the console */
+  readonly alarms: { readonly topic?: string } | undefined
+  readonly dashboard: boolean
   readonly http: HttpOptions | undefined
   readonly batch: BatchOptions | undefined
 }
 
 export interface HttpOptions {
-  readonly auth: 'iam' | 'jwt' | 'none'
+  readonly api: 'http' | 'rest' | 'url'
+  readonly auth: 'iam' | 'jwt' | 'apiKey' | 'none'
   readonly issuer?: string
   readonly audience?: readonly string[]
   readonly cors: boolean
+  readonly accessLogs: boolean
+  /** requests per second, and how many at once */
+  readonly throttle?: { readonly rate: number; readonly burst: number }
 }
 
 export interface BatchOptions {
   readonly input: S3Place
   readonly output: S3Place
+  readonly timeout: number
+  readonly memory: number | undefined
+  /** what happens to the buckets with the stack */
+  readonly onRemove: 'keep' | 'delete'
+  readonly options: JobOptions & { readonly maxReceives: number }
 }
 
 export interface S3Place {
@@ -34,95 +53,147 @@ export interface S3Place {
   readonly prefix: string
 }
 
-type Raw = Readonly<Record<string, unknown>>
-
-const KEYS = ['models', 'arch', 'runtime', 'memory', 'timeout', 'image', 'http', 'batch'] as const
-const HTTP_KEYS = ['auth', 'issuer', 'audience', 'cors'] as const
-const AUTH = ['iam', 'jwt', 'none'] as const
 const RUNTIMES = ['nodejs24.x', 'nodejs22.x'] as const
+const AUTH = ['iam', 'jwt', 'apiKey', 'none'] as const
+/** What each kind of endpoint can do. */
+const APIS = {
+  http: { auth: ['iam', 'jwt', 'none'], throttle: true, accessLogs: true },
+  rest: { auth: ['iam', 'apiKey', 'none'], throttle: true, accessLogs: true },
+  url: { auth: ['iam', 'none'], throttle: false, accessLogs: false },
+} as const satisfies Record<HttpOptions['api'], object>
+/** What CloudWatch Logs accepts. */
+const LOG_DAYS = [
+  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+]
+
+const KEYS = {
+  models: readModels,
+  arch: (v) => choice(v, 'arch', ['arm64', 'x64'], 'arm64'),
+  runtime: (v) => choice(v, 'runtime', RUNTIMES, 'nodejs24.x'),
+  memory: (v) => integer(v, 'memory', 128, 10_240, 1769),
+  timeout: (v) => integer(v, 'timeout', 1, 900, 29),
+  image: (v) => flag(v, 'image', true),
+  concurrency: readConcurrency,
+  vpc: (v) => (v === undefined ? undefined : readVpc(v)),
+  tracing: (v) => flag(v, 'tracing', false),
+  logDays: readLogDays,
+  kmsKey: (v) => text(v, 'kmsKey', /^arn:[^:]+:kms:/, 'the ARN of a key'),
+  tags: readTags,
+  alarms: readAlarms,
+  dashboard: (v) => flag(v, 'dashboard', true),
+  http: (v) => (v === undefined ? undefined : readHttp(v)),
+  batch: (v) => (v === undefined ? undefined : readBatch(v)),
+} as const satisfies { readonly [K in keyof DeployOptions]-?: (v: unknown) => DeployOptions[K] }
 
 /** @throws {AppError} USAGE naming the key */
 export function readOptions(raw: unknown): DeployOptions {
-  const o = object(raw, 'custom.modelayer', KEYS)
-  const models = object(o.models, 'custom.modelayer.models')
-  if (Object.keys(models).length === 0) throw bad('models', 'at least one model: NAME: FOLDER', 'none')
+  const o = object(raw, '', Object.keys(KEYS))
+  const read = Object.fromEntries(Object.entries(KEYS).map(([key, check]) => [key, check(o[key])]))
+  return read as { [K in keyof typeof KEYS]: ReturnType<(typeof KEYS)[K]> }
+}
+
+function readModels(raw: unknown): DeployOptions['models'] {
+  const models = object(raw, 'models')
+  if (Object.keys(models).length === 0) throw usage('models', 'at least one model: NAME: FOLDER', 'none')
   for (const [name, source] of Object.entries(models))
     if (typeof source !== 'string' || !/^[A-Za-z0-9_-]{1,64}$/.test(name))
-      throw bad(`models.${name}`, 'a name of letters, digits, - and _ with a folder', typeof source)
-  return {
-    models: models as Record<string, string>,
-    arch: choice(o.arch, 'arch', ['arm64', 'x64'], 'arm64'),
-    runtime: choice(o.runtime, 'runtime', RUNTIMES, 'nodejs24.x'),
-    memory: integer(o.memory, 'memory', 128, 10_240, 1769),
-    timeout: integer(o.timeout, 'timeout', 1, 900, 29),
-    image: o.image !== false,
-    http: o.http === undefined ? undefined : readHttp(o.http),
-    batch: o.batch === undefined ? undefined : readBatch(o.batch),
-  }
+      throw usage(`models.${name}`, 'a name of letters, digits, - and _ with a folder', typeof source)
+  return models as Record<string, string>
 }
 
 /** Nothing is open by accident: whoever wants no authorisation says so. */
 function readHttp(raw: unknown): HttpOptions {
-  const o = object(raw, 'custom.modelayer.http', HTTP_KEYS)
+  const o = object(raw, 'http', ['api', 'auth', 'issuer', 'audience', 'cors', 'accessLogs', 'throttle'])
   if (o.auth === undefined)
-    throw bad('http.auth', `${AUTH.join(', ')}; none leaves the endpoint open to everybody`, 'nothing')
+    throw usage('http.auth', `${AUTH.join(', ')}; none leaves the endpoint open to everybody`, 'nothing')
   const auth = choice(o.auth, 'http.auth', AUTH, 'iam')
-  const audience = [o.audience ?? []].flat()
-  if (auth === 'jwt' && (typeof o.issuer !== 'string' || audience.length === 0))
-    throw bad('http', 'issuer and audience beside auth: jwt', 'neither, or one')
-  return {
-    auth,
-    cors: o.cors === true,
-    ...(auth === 'jwt' && { issuer: String(o.issuer), audience: audience.map(String) }),
+  const api = choice(o.api, 'http.api', ['http', 'rest', 'url'], auth === 'apiKey' ? 'rest' : 'http')
+  const can = APIS[api]
+  if (!can.auth.some((a) => a === auth)) throw usage('http.auth', `${can.auth.join(', ')} for api: ${api}`, auth)
+  const accessLogs = flag(o.accessLogs, 'http.accessLogs', false)
+  for (const key of ['accessLogs', 'throttle'] as const)
+    if (o[key] && !can[key])
+      throw usage(`http.${key}`, 'api: http or rest', `api: ${api}`, 'For a function URL set concurrency.reserved.')
+  if (o.throttle !== undefined && api === 'rest' && auth !== 'apiKey')
+    throw usage('http.throttle', 'auth: apiKey for api: rest, where a usage plan throttles', `auth: ${auth}`)
+  const common = { api, auth, accessLogs, cors: flag(o.cors, 'http.cors', false), ...readThrottle(o.throttle) }
+  if (auth !== 'jwt') {
+    if (o.issuer !== undefined || o.audience !== undefined)
+      throw usage('http', 'auth: jwt beside issuer and audience', `auth: ${auth}`)
+    return common
   }
+  const issuer = text(o.issuer, 'http.issuer', /^https:\/\//, 'https://ISSUER')
+  const audience = o.audience === undefined ? [] : strings([o.audience].flat(), 'http.audience')
+  if (issuer === undefined || audience.length === 0)
+    throw usage('http', 'issuer and audience beside auth: jwt', 'neither, or one')
+  return { ...common, issuer, audience }
+}
+
+function readThrottle(raw: unknown): Pick<HttpOptions, 'throttle'> {
+  if (raw === undefined) return {}
+  const o = object(raw, 'http.throttle', ['rate', 'burst'])
+  const rate = integer(o.rate, 'http.throttle.rate', 1, 10_000)
+  return { throttle: { rate, burst: integer(o.burst, 'http.throttle.burst', 1, 5000, Math.min(rate, 5000)) } }
 }
 
 function readBatch(raw: unknown): BatchOptions {
-  const o = object(raw, 'custom.modelayer.batch', ['input', 'output'])
+  const o = object(raw, 'batch', ['input', 'output', 'timeout', 'memory', 'onRemove', 'options'])
   const [input, output] = [place(o.input, 'batch.input'), place(o.output, 'batch.output')]
   const inside = (a: S3Place, b: S3Place) => a.bucket === b.bucket && a.prefix.startsWith(b.prefix)
   if (inside(input, output) || inside(output, input))
-    throw bad(
+    throw usage(
       'batch',
       'input and output that do not overlap: results would be read as new input',
       'one inside the other',
     )
-  return { input, output }
+  return {
+    input,
+    output,
+    timeout: integer(o.timeout, 'batch.timeout', 30, 900, 900),
+    memory: o.memory === undefined ? undefined : integer(o.memory, 'batch.memory', 128, 10_240),
+    onRemove: choice(o.onRemove, 'batch.onRemove', ['keep', 'delete'], 'keep'),
+    // a pause is a receive, and so is each attempt at finding a record that ends the process
+    options: { maxReceives: 10, ...readJobOptions(JSON.stringify(object(o.options ?? {}, 'batch.options'))) },
+  }
 }
 
 function place(v: unknown, where: string): S3Place {
   const [, bucket, rest] = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(String(v)) ?? []
-  if (bucket === undefined) throw bad(where, 's3://BUCKET/PREFIX/', typeof v === 'string' ? 'another form' : typeof v)
+  if (bucket === undefined) throw usage(where, 's3://BUCKET/PREFIX/', typeof v === 'string' ? 'another form' : typeof v)
   return { bucket, prefix: rest ? rest.replace(/\/*$/, '/') : '' }
 }
 
-function object(v: unknown, where: string, keys?: readonly string[]): Raw {
-  if (typeof v !== 'object' || v === null || Array.isArray(v))
-    throw new AppError('USAGE', { where, expected: 'an object', got: v === undefined ? 'nothing' : typeof v })
-  const unknown = keys && Object.keys(v).find((k) => !keys.includes(k))
-  if (!unknown) return v as Raw
-  const meant = nearest(unknown, keys)
-  throw new AppError('USAGE', {
-    where,
-    expected: keys.join(', '),
-    got: `'${unknown}'`,
-    fix: meant ? `Did you mean ${meant}?` : undefined,
-  })
+function readConcurrency(raw: unknown): DeployOptions['concurrency'] {
+  const o: Raw = object(raw ?? {}, 'concurrency', ['reserved', 'provisioned'])
+  const read = (key: string) =>
+    o[key] === undefined ? {} : { [key]: integer(o[key], `concurrency.${key}`, 1, 10_000) }
+  return { ...read('reserved'), ...read('provisioned') }
 }
 
-function choice<const T extends string>(v: unknown, where: string, all: readonly T[], fallback: T): T {
-  if (v === undefined) return fallback
-  const found = all.find((a) => a === v)
-  if (found) return found
-  throw bad(where, all.join(', '), String(v))
+function readVpc(raw: unknown): DeployOptions['vpc'] {
+  const o = object(raw, 'vpc', ['securityGroups', 'subnets'])
+  return {
+    securityGroups: strings(o.securityGroups, 'vpc.securityGroups'),
+    subnets: strings(o.subnets, 'vpc.subnets'),
+  }
 }
 
-function integer(v: unknown, where: string, low: number, high: number, fallback: number): number {
-  if (v === undefined) return fallback
-  if (typeof v === 'number' && Number.isInteger(v) && v >= low && v <= high) return v
-  throw bad(where, `an integer from ${low} to ${high}`, String(v))
+function readLogDays(v: unknown): number {
+  if (v === undefined) return 30
+  if (LOG_DAYS.some((d) => d === v)) return v as number
+  throw usage('logDays', LOG_DAYS.join(', '), String(v))
 }
 
-function bad(where: string, expected: string, got: string): AppError {
-  return new AppError('USAGE', { where: `custom.modelayer.${where}`, expected, got })
+function readTags(raw: unknown): DeployOptions['tags'] {
+  const tags = object(raw ?? {}, 'tags')
+  for (const [key, value] of Object.entries(tags))
+    if (typeof value !== 'string') throw usage(`tags.${key}`, 'a text', typeof value)
+  return tags as Record<string, string>
+}
+
+function readAlarms(raw: unknown): DeployOptions['alarms'] {
+  if (raw === false) return undefined
+  const o = raw === true || raw === undefined ? {} : object(raw, 'alarms', ['topic'])
+  const topic = text(o.topic, 'alarms.topic', /^arn:[^:]+:sns:/, 'the ARN of an SNS topic')
+  return topic === undefined ? {} : { topic }
 }

@@ -1,7 +1,10 @@
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import type { Reporter } from '../cli/reporter.ts'
 import type { DistIndex } from '../layers/dist.ts'
+import type { ModelPackage } from '../package/types.ts'
+import { authFlags, batchFunction, endpointOf, type FunctionPlace, predictFunction } from './functions.ts'
+import { alarmResources, dashboardResource } from './monitoring.ts'
 import { type DeployOptions, readOptions } from './options.ts'
 import {
   batchResources,
@@ -9,11 +12,14 @@ import {
   dropRedundantDependencies,
   functionCode,
   functionKey,
+  keyStatements,
   layerId,
   layerKey,
   layerResources,
   type Resources,
   roleResource,
+  throttle,
+  wideStatements,
 } from './resources.ts'
 import type { DeploymentBucket } from './upload.ts'
 
@@ -25,7 +31,9 @@ interface Serverless {
     readonly provider: {
       stage?: string
       compiledCloudFormationTemplate?: Template
-      httpApi?: Record<string, unknown>
+      httpApi?: object
+      apiGateway?: object
+      logs?: object
       shouldNotDeploy?: boolean
     }
     functions: Record<string, unknown>
@@ -33,6 +41,8 @@ interface Serverless {
   }
   readonly serviceDir: string
   readonly configSchemaHandler: { defineCustomProperties(schema: object): void }
+  readonly serviceOutputs: ReadonlyMap<string, string | readonly string[]>
+  addServiceOutputSection(name: string, content: readonly string[]): void
   getProvider(name: 'aws'): Aws
 }
 interface Template {
@@ -40,6 +50,7 @@ interface Template {
 }
 interface Aws {
   getStage(): string
+  getRegion(): string
   getAwsSdkV3Config(): Promise<S3ClientConfig>
   getServerlessDeploymentBucketName(): Promise<string>
   readonly naming: { getDeploymentBucketLogicalId(): string; getLambdaLogicalId(name: string): string }
@@ -66,6 +77,7 @@ export default class ModelayerPlugin {
   private readonly options: DeployOptions
   private readonly aws: Aws
   private index: DistIndex | undefined
+  private packages: readonly ModelPackage[] = []
 
   constructor(serverless: Serverless, cliOptions: CliOptions, utils: Utils) {
     this.serverless = serverless
@@ -86,6 +98,8 @@ export default class ModelayerPlugin {
       'before:package:function:package': () => this.build(),
       'after:aws:deploy:deploy:checkForChanges': () => this.upload(),
       'after:aws:deploy:deploy:updateStack': () => this.record(),
+      'after:aws:info:displayEndpoints': () => this.explain(),
+      'before:remove:remove': () => this.emptyBuckets(),
     }
   }
 
@@ -93,78 +107,41 @@ export default class ModelayerPlugin {
     return join(this.serverless.serviceDir, OUT)
   }
 
-  /** osls looks for a zip of the whole service unless a function says that it brings its own. */
-  private artifact(name: string): object {
-    return { individually: true, artifact: join(this.out, 'functions', `${name}.zip`) }
+  private get stackName(): string {
+    return `${this.serverless.service.service}-${this.aws.getStage()}`
   }
 
-  private functionName(name: string): string {
-    return `${this.serverless.service.service}-${this.aws.getStage()}-${name}`
-  }
+  private readonly functionName = (name: string): string => `${this.stackName}-${name}`
 
   private addFunctions(): void {
     const { service } = this.serverless
-    const { http, batch, arch, runtime, memory, timeout } = this.options
-    const base = { runtime, architecture: arch === 'x64' ? 'x86_64' : 'arm64', memorySize: memory }
-    service.functions ??= {}
-    const events = http
-      ? ['/', '/{proxy+}'].map((path) => ({ httpApi: { method: '*', path, ...authorizer(http.auth) } }))
-      : []
-    if (http?.auth === 'jwt') {
-      service.provider.httpApi = {
-        ...service.provider.httpApi,
-        authorizers: {
-          modelayerJwt: {
-            type: 'jwt',
-            identitySource: '$request.header.Authorization',
-            issuerUrl: http.issuer,
-            audience: http.audience,
-          },
-        },
-      }
-    }
-    if (http?.cors) service.provider.httpApi = { ...service.provider.httpApi, cors: true }
+    const { http } = this.options
+    const endpoint = http && endpointOf(http, this.stackName)
+    const { provider } = service
+    if (endpoint?.httpApi) provider.httpApi = { ...provider.httpApi, ...endpoint.httpApi }
+    if (endpoint?.apiGateway) provider.apiGateway = { ...provider.apiGateway, ...endpoint.apiGateway }
+    if (endpoint?.logs) provider.logs = { ...provider.logs, ...endpoint.logs }
     if (http?.auth === 'none')
       this.utils.log.warning('http.auth is none: everybody who knows the address can call the endpoint.')
-    service.functions.predict = {
-      ...base,
-      handler: 'predict.handler',
-      timeout,
-      role: 'PredictRole',
-      package: this.artifact('predict'),
-      events,
-    }
-    if (!batch) return
-    const trigger = {
-      sqs: {
-        arn: { 'Fn::GetAtt': ['BatchQueue', 'Arn'] },
-        batchSize: 10,
-        functionResponseType: 'ReportBatchItemFailures',
-      },
-    }
-    service.functions.batch = {
-      ...base,
-      handler: 'batch.handler',
-      timeout: 900,
-      role: 'BatchRole',
-      package: this.artifact('batch'),
-      environment: { MODELAYER_BATCH_INPUT: s3(batch.input), MODELAYER_BATCH_OUTPUT: s3(batch.output) },
-      events: [trigger],
+    const batch = batchFunction(this.options, this.place('batch'))
+    service.functions = {
+      ...service.functions,
+      predict: predictFunction(this.options, this.place('predict'), endpoint),
+      ...(batch && { batch }),
     }
   }
 
+  private place(name: string): FunctionPlace {
+    return { name: this.functionName(name), artifact: join(this.out, 'functions', `${name}.zip`) }
+  }
+
   private async build(): Promise<void> {
-    const { openAny } = await import('../package/open.ts')
     const { pack } = await import('../layers/pack.ts')
     const { budgetTable } = await import('../layers/budget.ts')
     const { silenceTelemetry } = await import('../../src/boot.ts')
     silenceTelemetry()
-    const packages = await Promise.all(
-      Object.entries(this.options.models).map(([name, source]) =>
-        openAny(source.startsWith('s3://') ? source : join(this.serverless.serviceDir, source), { name }),
-      ),
-    )
-    const { index, budgets } = await pack(packages, {
+    this.packages = await this.open()
+    const { index, budgets } = await pack(this.packages, {
       out: this.out,
       arch: [this.options.arch],
       image: this.options.image,
@@ -172,6 +149,15 @@ export default class ModelayerPlugin {
     })
     this.index = index
     this.utils.log.notice(`\n${budgetTable(budgets)}`)
+  }
+
+  private async open(): Promise<ModelPackage[]> {
+    const { openAny } = await import('../package/open.ts')
+    return Promise.all(
+      Object.entries(this.options.models).map(([name, source]) =>
+        openAny(source.startsWith('s3://') ? source : resolve(this.serverless.serviceDir, source), { name }),
+      ),
+    )
   }
 
   private layers(): DistIndex['layers'] {
@@ -193,19 +179,20 @@ export default class ModelayerPlugin {
   private addResources(): void {
     const template = this.serverless.service.provider.compiledCloudFormationTemplate
     if (!template) return
-    const { batch } = this.options
+    const { http, batch, kmsKey } = this.options
     const bucket = { Ref: this.aws.naming.getDeploymentBucketLogicalId() }
+    const more = [...wideStatements(this.options), ...keyStatements(kmsKey)]
+    const { functionName } = this
     Object.assign(
       template.Resources,
-      layerResources(this.layers(), bucket, this.options, `${this.serverless.service.service}-${this.aws.getStage()}`),
-      {
-        PredictRole: roleResource(this.functionName('predict'), []),
-        ...(batch && {
-          BatchRole: roleResource(this.functionName('batch'), batchStatements(batch)),
-          ...batchResources(batch, 900),
-        }),
-      },
+      layerResources(this.layers(), bucket, this.options, this.stackName),
+      { PredictRole: roleResource(functionName('predict'), more) },
+      batch && { BatchRole: roleResource(functionName('batch'), [...batchStatements(batch), ...more]) },
+      batch && batchResources(batch),
+      alarmResources(this.options, functionName),
+      dashboardResource(this.options, this.stackName, functionName),
     )
+    if (http) throttle(template.Resources, http)
     for (const f of this.functions()) functionCode(template.Resources, this.aws.naming.getLambdaLogicalId(f.name), f)
     dropRedundantDependencies(template.Resources)
   }
@@ -236,19 +223,41 @@ export default class ModelayerPlugin {
     provider.shouldNotDeploy = (await bucket.deployed()) === digestOf(provider.compiledCloudFormationTemplate)
   }
 
+  /** A line per model that can be pasted, after a deploy and by `serverless info`. */
+  private async explain(): Promise<void> {
+    const { http } = this.options
+    const url = this.address
+    if (!http || !url) return
+    const { curlLine } = await import('../curl.ts')
+    const packages = this.packages.length > 0 ? this.packages : await this.open()
+    const flags = authFlags(http, this.aws.getRegion())
+    const several = packages.length > 1
+    const lines = await Promise.all(packages.map((p) => curlLine(p, url, { several, flags })))
+    this.serverless.addServiceOutputSection('models', lines)
+  }
+
+  /** osls has read it from the stack and says it in words. */
+  private get address(): string | undefined {
+    const { serviceOutputs } = this.serverless
+    const said = [serviceOutputs.get('endpoints') ?? serviceOutputs.get('endpoint')].flat().join(' ')
+    return /https:\/\/[^\s{]+/.exec(said)?.[0].replace(/\/$/, '')
+  }
+
+  /** CloudFormation deletes only buckets that are empty; data goes only where the service file says so. */
+  private async emptyBuckets(): Promise<void> {
+    const { batch } = this.options
+    if (batch?.onRemove !== 'delete') return
+    const { emptyBucket } = await import('./upload.ts')
+    const config = await this.aws.getAwsSdkV3Config()
+    for (const bucket of new Set([batch.input.bucket, batch.output.bucket])) await emptyBucket(bucket, config)
+  }
+
   private async record(): Promise<void> {
     const { digestOf } = await import('./upload.ts')
     const { provider } = this.serverless.service
     if (provider.shouldNotDeploy || !this.wholly) return
     await (await this.bucket()).record(digestOf(provider.compiledCloudFormationTemplate))
   }
-}
-
-const s3 = (p: { bucket: string; prefix: string }): string => `s3://${p.bucket}/${p.prefix}`
-
-function authorizer(auth: 'iam' | 'jwt' | 'none'): object {
-  if (auth === 'iam') return { authorizer: { type: 'aws_iam' } }
-  return auth === 'jwt' ? { authorizer: { name: 'modelayerJwt' } } : {}
 }
 
 function reporter({ log }: Utils): Reporter {

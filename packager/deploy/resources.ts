@@ -1,7 +1,7 @@
 import type { FunctionEntry, LayerEntry } from '../layers/dist.ts'
-import type { DeployOptions, S3Place } from './options.ts'
+import type { BatchOptions, DeployOptions, HttpOptions, S3Place } from './options.ts'
 
-type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
 export type Resources = Record<string, { readonly Type: string; readonly [key: string]: Json }>
 
 /** What each function may do: an action on a resource, nothing with a wildcard for all of a service. */
@@ -64,6 +64,28 @@ const logs = (name: string): Statement => ({
   },
 })
 
+/** Neither service knows permissions on single resources, so these two alone are for all of them. */
+export function wideStatements({ tracing, vpc }: Pick<DeployOptions, 'tracing' | 'vpc'>): Statement[] {
+  const found: (readonly [boolean, readonly string[]])[] = [
+    [tracing, ['xray:PutTraceSegments', 'xray:PutTelemetryRecords']],
+    [
+      vpc !== undefined,
+      [
+        'ec2:CreateNetworkInterface',
+        'ec2:DescribeNetworkInterfaces',
+        'ec2:DescribeSubnets',
+        'ec2:DeleteNetworkInterface',
+        'ec2:AssignPrivateIpAddresses',
+        'ec2:UnassignPrivateIpAddresses',
+      ],
+    ],
+  ]
+  return found.filter(([wanted]) => wanted).map(([, Action]) => ({ Effect: 'Allow', Action, Resource: '*' }))
+}
+
+export const keyStatements = (kmsKey: string | undefined): Statement[] =>
+  kmsKey === undefined ? [] : [{ Effect: 'Allow', Action: ['kms:Decrypt'], Resource: kmsKey }]
+
 export function roleResource(functionName: string, statements: readonly Statement[]): Resources[string] {
   return {
     Type: 'AWS::IAM::Role',
@@ -109,8 +131,7 @@ export function batchStatements({ input, output }: { input: S3Place; output: S3P
 }
 
 /** Buckets that stay, private and over TLS only; a queue between them and the function, and one for what cannot be done. */
-export function batchResources(o: { input: S3Place; output: S3Place }, timeout: number): Resources {
-  const { input, output } = o
+export function batchResources({ input, output, timeout, onRemove, options }: BatchOptions): Resources {
   const same = input.bucket === output.bucket
   const out: Resources = {
     BatchDeadLetters: {
@@ -123,7 +144,10 @@ export function batchResources(o: { input: S3Place; output: S3Place }, timeout: 
         // six times the function's timeout, as AWS advises, so that a message is not seen twice while it is worked on
         VisibilityTimeout: 6 * timeout,
         SqsManagedSseEnabled: true,
-        RedrivePolicy: { deadLetterTargetArn: { 'Fn::GetAtt': ['BatchDeadLetters', 'Arn'] }, maxReceiveCount: 5 },
+        RedrivePolicy: {
+          deadLetterTargetArn: { 'Fn::GetAtt': ['BatchDeadLetters', 'Arn'] },
+          maxReceiveCount: options.maxReceives,
+        },
       },
     },
     BatchQueuePolicy: {
@@ -147,7 +171,7 @@ export function batchResources(o: { input: S3Place; output: S3Place }, timeout: 
         },
       },
     },
-    ...bucketResources('BatchInput', input, {
+    ...bucketResources('BatchInput', input, onRemove, {
       NotificationConfiguration: {
         QueueConfigurations: [
           {
@@ -159,15 +183,21 @@ export function batchResources(o: { input: S3Place; output: S3Place }, timeout: 
       },
     }),
   }
-  return same ? out : { ...out, ...bucketResources('BatchOutput', output, {}) }
+  return same ? out : { ...out, ...bucketResources('BatchOutput', output, onRemove, {}) }
 }
 
-function bucketResources(name: string, p: S3Place, more: Record<string, Json>): Resources {
+function bucketResources(
+  name: string,
+  p: S3Place,
+  onRemove: BatchOptions['onRemove'],
+  more: Record<string, Json>,
+): Resources {
+  const policy = onRemove === 'keep' ? 'Retain' : 'Delete'
   return {
     [`${name}Bucket`]: {
       Type: 'AWS::S3::Bucket',
-      DeletionPolicy: 'Retain',
-      UpdateReplacePolicy: 'Retain',
+      DeletionPolicy: policy,
+      UpdateReplacePolicy: policy,
       ...(more.NotificationConfiguration !== undefined && { DependsOn: 'BatchQueuePolicy' }),
       Properties: {
         BucketName: p.bucket,
@@ -179,6 +209,10 @@ function bucketResources(name: string, p: S3Place, more: Record<string, Json>): 
           BlockPublicPolicy: true,
           IgnorePublicAcls: true,
           RestrictPublicBuckets: true,
+        },
+        // what runs left behind that were never finished
+        LifecycleConfiguration: {
+          Rules: [{ Id: 'uploads', Status: 'Enabled', AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 } }],
         },
         ...more,
       },
@@ -216,4 +250,12 @@ export function dropRedundantDependencies(resources: Resources): void {
     const { DependsOn: _, ...rest } = r
     resources[name] = { ...rest, Type: r.Type, ...(kept.length > 0 && { DependsOn: kept as string[] }) }
   }
+}
+
+/** osls has no word for it; the keys of a REST API are throttled by their usage plan. */
+export function throttle(resources: Resources, { api, throttle: limit }: HttpOptions): void {
+  const stage = resources.HttpApiStage
+  if (!limit || api !== 'http' || !stage) return
+  const DefaultRouteSettings = { ThrottlingRateLimit: limit.rate, ThrottlingBurstLimit: limit.burst }
+  resources.HttpApiStage = { ...stage, Properties: { ...(stage.Properties as object), DefaultRouteSettings } }
 }

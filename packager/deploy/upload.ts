@@ -63,14 +63,6 @@ export class DeploymentBucket {
     await this.put(RECORD, Buffer.from(digest))
   }
 
-  /** Every object: CloudFormation deletes only buckets that are empty. */
-  async empty(): Promise<void> {
-    for await (const page of paginateListObjectsV2({ client: this.client }, { Bucket: this.Bucket })) {
-      const Objects = (page.Contents ?? []).map(({ Key }) => ({ Key }))
-      if (Objects.length) await this.client.send(new DeleteObjectsCommand({ Bucket: this.Bucket, Delete: { Objects } }))
-    }
-  }
-
   private async put(Key: string, Body: Uint8Array): Promise<void> {
     await this.client.send(new PutObjectCommand({ Bucket: this.Bucket, Key, Body, ServerSideEncryption: 'AES256' }))
   }
@@ -78,3 +70,12 @@ export class DeploymentBucket {
 
 export const digestOf = (template: unknown): string =>
   createHash('sha256').update(JSON.stringify(template)).digest('hex')
+
+/** Every object: CloudFormation deletes only buckets that are empty. */
+export async function emptyBucket(Bucket: string, config: S3ClientConfig): Promise<void> {
+  const client = new S3Client(config)
+  for await (const page of paginateListObjectsV2({ client }, { Bucket })) {
+    const Objects = (page.Contents ?? []).map(({ Key }) => ({ Key }))
+    if (Objects.length) await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }))
+  }
+}

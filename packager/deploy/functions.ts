@@ -1,0 +1,136 @@
+import type { DeployOptions, HttpOptions, S3Place } from './options.ts'
+
+/** What an endpoint asks of osls: events of the function, the address of its own, and settings all functions share. */
+export interface Endpoint {
+  readonly events?: readonly object[]
+  readonly url?: object
+  readonly environment?: Readonly<Record<string, string>>
+  readonly httpApi?: object
+  readonly apiGateway?: object
+  readonly logs?: object
+}
+
+const keyName = (service: string) => `${service}-client`
+
+const PATHS = ['/', '/{proxy+}']
+const IAM = { type: 'aws_iam' }
+
+const ENDPOINTS = {
+  http: ({ auth, issuer, audience, cors, accessLogs }) => {
+    const authorizer = { iam: IAM, jwt: { name: 'modelayerJwt' }, apiKey: undefined, none: undefined }[auth]
+    const jwt = { type: 'jwt', identitySource: '$request.header.Authorization', issuerUrl: issuer, audience }
+    return {
+      events: PATHS.map((path) => ({ httpApi: { method: '*', path, ...(authorizer && { authorizer }) } })),
+      httpApi: { ...(cors && { cors }), ...(auth === 'jwt' && { authorizers: { modelayerJwt: jwt } }) },
+      ...(accessLogs && { logs: { httpApi: true } }),
+    }
+  },
+  rest: ({ auth, cors, accessLogs, throttle }, service) => {
+    const keyed = auth === 'apiKey'
+    const limit = throttle && { throttle: { rateLimit: throttle.rate, burstLimit: throttle.burst } }
+    const access = { ...(keyed && { private: true }), ...(auth === 'iam' && { authorizer: IAM }) }
+    return {
+      events: PATHS.map((path) => ({ http: { method: 'any', path, ...(cors && { cors }), ...access } })),
+      // every body is bytes: images must arrive as they were sent
+      apiGateway: {
+        binaryMediaTypes: ['*/*'],
+        ...(keyed && { apiKeys: [keyName(service)], ...(limit && { usagePlan: limit }) }),
+      },
+      // preflight is the gateway's; answers of a proxied function carry their own headers
+      ...(cors && { environment: { MODELAYER_CORS: '1' } }),
+      // the account's role for logs is set once by hand, not by a function that osls would deploy for it
+      ...(accessLogs && {
+        logs: { restApi: { accessLogging: true, executionLogging: false, roleManagedExternally: true } },
+      }),
+    }
+  },
+  url: ({ auth, cors }) => ({
+    url: { ...(auth === 'iam' && { authorizer: 'aws_iam' }), ...(cors && { cors }) },
+  }),
+} as const satisfies Record<HttpOptions['api'], (o: HttpOptions, service: string) => Endpoint>
+
+export const endpointOf = (o: HttpOptions, service: string): Endpoint => ENDPOINTS[o.api](o, service)
+
+/** What curl needs to be let in; secrets stay in the environment of whoever calls. */
+export function authFlags({ auth, api }: HttpOptions, region: string): string[] {
+  const service = api === 'url' ? 'lambda' : 'execute-api'
+  return {
+    iam: [
+      `--aws-sigv4 aws:amz:${region}:${service}`,
+      '--user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"',
+      '-H "x-amz-security-token: $AWS_SESSION_TOKEN"',
+    ],
+    jwt: ['-H "authorization: Bearer $TOKEN"'],
+    apiKey: ['-H "x-api-key: $API_KEY"'],
+    none: [],
+  }[auth]
+}
+
+/** What both functions have in common, in the words of osls. */
+function common(o: DeployOptions): object {
+  const { securityGroups, subnets } = o.vpc ?? {}
+  return {
+    runtime: o.runtime,
+    architecture: o.arch === 'x64' ? 'x86_64' : 'arm64',
+    memorySize: o.memory,
+    logRetentionInDays: o.logDays,
+    ...(o.tracing && { tracing: 'Active' }),
+    ...(o.kmsKey !== undefined && { kmsKeyArn: o.kmsKey }),
+    ...(Object.keys(o.tags).length > 0 && { tags: o.tags }),
+    ...(o.vpc && { vpc: { securityGroupIds: securityGroups, subnetIds: subnets } }),
+  }
+}
+
+export interface FunctionPlace {
+  readonly name: string
+  readonly artifact: string
+}
+
+export function predictFunction(o: DeployOptions, { name, artifact }: FunctionPlace, endpoint: Endpoint | undefined) {
+  const { reserved, provisioned } = o.concurrency
+  const { events = [], url, environment } = endpoint ?? {}
+  return {
+    ...common(o),
+    name,
+    handler: 'predict.handler',
+    role: 'PredictRole',
+    timeout: o.timeout,
+    // osls looks for a zip of the whole service unless a function says that it brings its own
+    package: { individually: true, artifact },
+    events,
+    ...(url && { url }),
+    ...(environment && { environment }),
+    ...(reserved !== undefined && { reservedConcurrency: reserved }),
+    ...(provisioned !== undefined && { provisionedConcurrency: provisioned }),
+  }
+}
+
+export function batchFunction(o: DeployOptions, { name, artifact }: FunctionPlace) {
+  const { batch } = o
+  if (!batch) return undefined
+  return {
+    ...common(o),
+    ...(batch.memory !== undefined && { memorySize: batch.memory }),
+    name,
+    handler: 'batch.handler',
+    role: 'BatchRole',
+    timeout: batch.timeout,
+    package: { individually: true, artifact },
+    environment: {
+      MODELAYER_BATCH_INPUT: s3(batch.input),
+      MODELAYER_BATCH_OUTPUT: s3(batch.output),
+      MODELAYER_BATCH_OPTIONS: JSON.stringify(batch.options),
+    },
+    events: [
+      {
+        sqs: {
+          arn: { 'Fn::GetAtt': ['BatchQueue', 'Arn'] },
+          batchSize: 10,
+          functionResponseType: 'ReportBatchItemFailures',
+        },
+      },
+    ],
+  }
+}
+
+const s3 = ({ bucket, prefix }: S3Place): string => `s3://${bucket}/${prefix}`
