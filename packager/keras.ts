@@ -1,6 +1,5 @@
 import { AppError } from '../src/errors.ts'
 import type { TensorSpec } from '../src/manifest.ts'
-import type { DType } from '../src/tensor.ts'
 import { carried, carriedDType } from './carried.ts'
 import { cutSpec, specShape, withoutCutInputs } from './cuts.ts'
 import type { ImportedGraph } from './import.ts'
