@@ -1,5 +1,5 @@
 // Records per second of batch, of a plain loop, and of the graph alone with ideal batches: node --import tsx bench/batch.ts
-import { createReadStream, createWriteStream, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, createReadStream, createWriteStream, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -9,7 +9,6 @@ import { openAny } from '../packager/package/open.ts'
 import { projectRoot } from '../packager/root.ts'
 import { stagePackage } from '../packager/stage.ts'
 import { createFolderStore } from '../src/batch/foldstore.ts'
-import { RECORD_FORMATS } from '../src/batch/formats/index.ts'
 import { reliable } from '../src/batch/reliable.ts'
 import { runObject } from '../src/batch/run.ts'
 import { jobOf } from '../src/batch/setup.ts'
@@ -28,33 +27,37 @@ interface Case {
   readonly name: string
   readonly file: string
   readonly records: number
+  readonly model: keyof typeof MODELS
+  /** without hooks the tensors themselves are the records */
   readonly hooks: boolean
   /** what a first script would do: one record after the other */
   plain(model: Model): Promise<void>
 }
 
-const digit = (k: number) =>
-  Float32Array.from({ length: 784 }, (_, i) => ((i * 7 + k * 13) % 10 < 8 ? 0 : ((i * 31 + k) % 1000) / 1000))
+const MODELS = { mnist: { alias: 'images', row: [784] }, planet: { alias: 'input_image', row: [128, 128, 3] } } as const
+
+const pattern = (k: number, n: number) =>
+  Float32Array.from({ length: n }, (_, i) => ((i * 7 + k * 13) % 10 < 8 ? 0 : ((i * 31 + k) % 1000) / 1000))
+const digit = (k: number) => pattern(k, 784)
 
 try {
   const input = join(work, 'in')
   mkdirSync(input)
-  const staged = await stagePackage(await openAny(join(projectRoot(), 'examples/mnist')), join(work, 'hooks'))
-  const { hooks: _, fields: __, ...bare } = staged.manifest
-  const dir = join(work, 'bare', 'models', 'mnist', '1')
-  mkdirSync(dir, { recursive: true })
-  const { cpSync } = await import('node:fs')
-  cpSync(staged.dir, dir, { recursive: true })
-  writeFileSync(join(dir, 'manifest.json'), JSON.stringify(bare))
-
-  const known = new Set(RECORD_FORMATS.map((f) => f.name))
-  const cases = [jsonl(input), npy(input), pngs(input)].filter((c) => known.has(c.format))
+  for (const name of Object.keys(MODELS)) {
+    const { dir, manifest } = await stagePackage(await openAny(join(projectRoot(), 'examples', name)), join(work, name))
+    const { hooks: _, fields: __, ...bare } = manifest
+    const own = join(work, `${name}-bare`, 'models', name, '1')
+    mkdirSync(own, { recursive: true })
+    cpSync(dir, own, { recursive: true })
+    writeFileSync(join(own, 'manifest.json'), JSON.stringify(bare))
+  }
+  const cases = [jsonl(input), npy(input, 'mnist', 200_000), npy(input, 'planet', 512), pngs(input)]
   const rows: (string | number)[][] = []
-  const limit = await ideal(openStore({ roots: [join(work, 'bare')] }).get())
   for (const c of cases) {
-    const model = openStore({ roots: [join(work, c.hooks ? 'hooks' : 'bare')] }).get()
+    const model = openStore({ roots: [join(work, c.hooks ? c.model : `${c.model}-bare`)] }).get()
     await Promise.all([model.session(), model.service()])
-    const ours = await best(c.records, (round) => batch(model, input, c.file, join(work, `out-${c.name}-${round}`)))
+    const limit = await ideal(model, c.model)
+    const ours = await best(c.records, (round) => batch(model, input, c.file, join(work, `out-${c.file}-${round}`)))
     const plain = await best(c.records, () => c.plain(model))
     rows.push([c.name, plain, ours, `${(ours / plain).toFixed(1)}×`, limit, `${((100 * ours) / limit).toFixed(0)} %`])
   }
@@ -86,18 +89,28 @@ async function batch(model: Model, input: string, file: string, output: string):
   if (o.status !== 'DONE' || o.done.counts.failed > 0) throw new Error(JSON.stringify(o))
 }
 
-/** Batches of 256 that lie ready in memory. */
-async function ideal(model: Model): Promise<number> {
+/** Batches that lie ready in memory, of the size that suits the model best. */
+async function ideal(model: Model, name: keyof typeof MODELS): Promise<number> {
   const session = await model.session()
-  const data = new Float32Array(256 * 784)
-  for (let k = 0; k < 256; k++) data.set(digit(k), k * 784)
-  const images = { dtype: 'float32', shape: [256, 784], data } as const
-  return best(N, async () => {
-    for (let i = 0; i < N; i += 256) await session.run({ images })
-  })
+  const { alias, row } = MODELS[name]
+  const width = row.reduce((a, b) => a * b, 1)
+  const total = width > 10_000 ? 256 : 50_000
+  const rates: number[] = []
+  for (const n of [1, 8, 32, 256]) {
+    const data = new Float32Array(n * width)
+    for (let k = 0; k < n; k++) data.set(pattern(k, width), k * width)
+    const feeds = { [alias]: { dtype: 'float32' as const, shape: [n, ...row], data } }
+    const runs = Math.ceil(total / n)
+    rates.push(
+      await best(runs * n, async () => {
+        for (let i = 0; i < runs; i++) await session.run(feeds)
+      }),
+    )
+  }
+  return Math.max(...rates)
 }
 
-function jsonl(input: string): Case & { format: string } {
+function jsonl(input: string): Case {
   const file = join(input, 'digits.jsonl')
   writeFileSync(
     file,
@@ -105,7 +118,7 @@ function jsonl(input: string): Case & { format: string } {
   )
   return {
     name: 'JSON Lines, 784 numbers',
-    format: 'jsonl',
+    model: 'mnist',
     file: 'digits.jsonl',
     records: N,
     hooks: false,
@@ -124,34 +137,36 @@ function jsonl(input: string): Case & { format: string } {
   }
 }
 
-function npy(input: string): Case & { format: string } {
-  const n = 10 * N
-  const header = `{'descr': '<f4', 'fortran_order': False, 'shape': (${n}, 784), }`
+function npy(input: string, name: keyof typeof MODELS, n: number): Case {
+  const { alias, row } = MODELS[name]
+  const width = row.reduce((a, b) => a * b, 1)
   const head = Buffer.alloc(128, ' ')
   head.write('\x93NUMPY\x01\x00', 0, 'latin1')
   head.writeUInt16LE(118, 8)
-  head.write(header, 10)
+  head.write(`{'descr': '<f4', 'fortran_order': False, 'shape': (${[n, ...row].join(', ')}), }`, 10)
   head.write('\n', 127)
-  const block = Buffer.concat(Array.from({ length: 64 }, (_, k) => Buffer.from(digit(k).buffer)))
-  const file = join(input, 'digits.npy')
+  const block = Buffer.concat(Array.from({ length: 64 }, (_, k) => Buffer.from(pattern(k, width).buffer)))
+  const file = join(input, `${name}.npy`)
   writeFileSync(file, Buffer.concat([head, ...Array.from({ length: n / 64 }, () => block)]))
   return {
-    name: 'npy, float32 [n,784]',
-    format: 'npy',
-    file: 'digits.npy',
+    name: `npy of ${name}, float32 [n,${row}]`,
+    file: `${name}.npy`,
     records: n,
+    model: name,
     hooks: false,
     async plain(model) {
       const session = await model.session()
       const out = createWriteStream(join(work, 'plain.jsonl'))
+      const bytes = 4 * width
       let rest = Buffer.alloc(0)
-      for await (const chunk of createReadStream(file, { start: 128, end: statSync(file).size - 1 })) {
+      for await (const chunk of createReadStream(file, { start: 128, highWaterMark: 2 ** 18 })) {
         rest = Buffer.concat([rest, chunk as Buffer])
         let at = 0
-        for (; at + 3136 <= rest.length; at += 3136) {
-          const data = new Float32Array(new Uint8Array(rest.subarray(at, at + 3136)).buffer)
-          const { scores } = await session.run({ images: { dtype: 'float32', shape: [1, 784], data } })
-          out.write(`${JSON.stringify([...(scores!.data as Float32Array)])}\n`)
+        for (; at + bytes <= rest.length; at += bytes) {
+          const data = new Float32Array(new Uint8Array(rest.subarray(at, at + bytes)).buffer)
+          const answer = await session.run({ [alias]: { dtype: 'float32', shape: [1, ...row], data } })
+          const lists = Object.entries(answer).map(([k, t]) => [k, [...(t.data as Float32Array)]])
+          out.write(`${JSON.stringify(Object.fromEntries(lists))}\n`)
         }
         rest = rest.subarray(at)
       }
@@ -160,7 +175,7 @@ function npy(input: string): Case & { format: string } {
   }
 }
 
-function pngs(input: string): Case & { format: string } {
+function pngs(input: string): Case {
   const n = 5_000
   const files: Record<string, Uint8Array> = {}
   for (let k = 0; k < n; k++)
@@ -172,7 +187,7 @@ function pngs(input: string): Case & { format: string } {
   writeFileSync(join(input, 'digits.zip'), zipSync(files, { level: 0 }))
   return {
     name: 'zip of PNG, 28×28',
-    format: 'zip',
+    model: 'mnist',
     file: 'digits.zip',
     records: n,
     hooks: true,

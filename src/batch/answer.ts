@@ -77,7 +77,7 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
       if (split) {
         const total = rows.reduce((a, b) => a + b, 0)
         tuner.note(total, now() - begin)
-        return split.map((t, i) => ({ entry: entries[i]!, outputs: toOutputs(t) }))
+        return split.map((t, i) => ({ entry: entries[i]!, tensors: t }))
       }
       // an output that has not one row for each row of input: this model takes one record at a time
       stackable = false
@@ -91,16 +91,20 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
     return [...(await run(entries.slice(0, half), limits)), ...(await run(entries.slice(half), limits))]
   }
 
-  async function finished(d: Done, limits: Limits): Promise<Result> {
+  function finished(d: Done, limits: Limits): Result | Promise<Result> {
     const { about, kind } = d.entry
     if (d.failure) return { ok: false, ...about, code: d.failure.code, reason: d.failure.reason }
+    const tensors = d.tensors ?? tensorsOf(d.outputs)
+    const request = kind === 'data' || kind === 'file'
+    if (bare && !request && !own) return { ok: true, ...about, body: withoutBatch(tensors), tensors }
+    return finishedByHook(about, d.outputs ?? toOutputs(tensors), tensors, limits)
+  }
+
+  async function finishedByHook(about: Entry['about'], outputs: Outputs, tensors: Tensors, limits: Limits) {
     try {
-      const tensors = tensorsOf(d.outputs)
-      const request = kind === 'data' || kind === 'file'
-      const body = bare && !request && !own ? withoutBatch(tensors) : await finish(model, d.outputs, limits)
-      return { ok: true, ...about, body, tensors }
+      return { ok: true, ...about, body: await finish(model, outputs, limits), tensors } as const
     } catch (e) {
-      return { ok: false, ...about, ...ofRecord(e) }
+      return { ok: false, ...about, ...ofRecord(e) } as const
     }
   }
 
@@ -139,7 +143,8 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
 }
 
 type Done = { readonly entry: Entry } & (
-  | { readonly outputs: Outputs; readonly failure?: undefined }
+  | { readonly outputs: Outputs; readonly tensors?: undefined; readonly failure?: undefined }
+  | { readonly tensors: Tensors; readonly outputs?: undefined; readonly failure?: undefined }
   | { readonly failure: Failure }
 )
 

@@ -5,6 +5,8 @@ export interface Tuner {
 }
 
 const SAMPLES = 4
+/** so many runs in a row that were smaller than wanted: chunks hold no more */
+const SHORT = 8
 /** of the best rate: a smaller batch that is as good as that is taken, for its memory and its shorter wait */
 const GOOD = 0.93
 /** of the best rate: larger ones are not tried after one that is as bad as that */
@@ -24,7 +26,13 @@ export function createTuner(max: number, start = 8): Tuner {
   let rate = 0
   let samples = 0
   let shortest = Number.POSITIVE_INFINITY
+  let short = 0
 
+  const settle = () => {
+    const best = Math.max(...rates.values())
+    rows = Math.min(...[...rates].filter(([, r]) => r >= GOOD * best).map(([n]) => n))
+    settled = true
+  }
   const judge = () => {
     rates.set(rows, rate)
     const best = Math.max(...rates.values())
@@ -32,10 +40,7 @@ export function createTuner(max: number, start = 8): Tuner {
     const lower = !climbs && rates.get(Math.min(start, max)) === best && !rates.has(1)
     if (climbs) rows = Math.min(2 * rows, max)
     else if (lower) rows = 1
-    else {
-      rows = Math.min(...[...rates].filter(([, r]) => r >= GOOD * best).map(([n]) => n))
-      settled = true
-    }
+    else settle()
     rate = 0
     samples = 0
     shortest = Number.POSITIVE_INFINITY
@@ -47,7 +52,12 @@ export function createTuner(max: number, start = 8): Tuner {
     },
     note(n, ms) {
       // what was left at the end of a chunk says nothing about full batches
-      if (settled || n < rows) return
+      if (settled) return
+      if (n < rows) {
+        if (++short >= SHORT && rates.size > 0) settle()
+        return
+      }
+      short = 0
       rate = Math.max(rate, n / Math.max(ms, 0.001))
       shortest = Math.min(shortest, ms)
       if (++samples >= SAMPLES) judge()

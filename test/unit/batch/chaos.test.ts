@@ -40,6 +40,7 @@ async function drain(
   { workers, seed, rate, disturb }: { workers: number; seed: number; rate: number; disturb(c: ChildProcess): void },
 ): Promise<number> {
   let processes = 0
+  let stillborn = 0
   let open = queue.length
   const loop = async () => {
     while (open > 0) {
@@ -62,7 +63,10 @@ async function drain(
           })
         return events.shift()
       }
-      if ((await next()) === 'exit') continue
+      if ((await next()) === 'exit') {
+        assert.ok(++stillborn < 5, 'processes start')
+        continue
+      }
       disturb(c)
       for (;;) {
         const key = queue.shift()

@@ -265,7 +265,7 @@ test('compressed text is unpacked as it streams; damage tells where', async () =
   const all = await checkPositions('jsonl.zst', zst)
   assert.deepEqual(
     values(all),
-    Array.from({ length: 300 }, (_, i) => [i, i * i, 0, 1]),
+    Array.from({ length: 300 }, (_, i) => ({ x: [i, i * i, 0, 1] })),
   )
   await assert.rejects(readAll('jsonl.zst', zst.subarray(0, -9)), { code: 'BAD_INPUT', message: /whole zstd/ })
 })

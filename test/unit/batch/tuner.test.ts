@@ -49,6 +49,15 @@ test('runs do not get long', () => {
   assert.ok(settles((n) => 20 * n ** 0.9) <= 64)
 })
 
+test('where chunks hold no more, the best of what was tried is kept', () => {
+  const tuner = createTuner(256)
+  for (let run = 0; run < 200; run++) {
+    const n = Math.min(tuner.rows, 42)
+    tuner.note(n, n * (n > 8 ? 1.3 : 1))
+  }
+  assert.equal(tuner.rows, 8)
+})
+
 test('the most that is allowed is kept', () => {
   assert.equal(
     settles(() => 1, 32),
