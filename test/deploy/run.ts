@@ -1,0 +1,313 @@
+/**
+ * `serverless deploy` to `serverless remove` against MiniStack, a stand-in for AWS on this machine. No account, no Docker.
+ *
+ *   python3 -m venv /tmp/standin && /tmp/standin/bin/pip install ministack
+ *   npm run build && STANDIN_PYTHON=/tmp/standin/bin/python node --import tsx test/deploy/run.ts
+ *
+ * Without Python, or without MiniStack in it, says so and ends with success: nothing was tested.
+ */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { projectRoot } from '../../packager/root.ts'
+
+const root = projectRoot()
+const python = process.env.STANDIN_PYTHON ?? 'python3'
+const has = spawnSync(python, ['-c', 'import ministack.app'], { stdio: 'ignore' })
+if (has.status !== 0) {
+  console.log(`Skipped: ${python} has no MiniStack (pip install ministack), so nothing was deployed.`)
+  process.exit(0)
+}
+
+const port = await freePort()
+const data = mkdtempSync(join(tmpdir(), 'modelayer-standin-'))
+const endpoint = `http://127.0.0.1:${port}`
+const env = {
+  ...process.env,
+  AWS_ENDPOINT_URL: endpoint,
+  AWS_ACCESS_KEY_ID: 'test',
+  AWS_SECRET_ACCESS_KEY: 'test',
+  AWS_REGION: 'eu-central-1',
+  SLS_TELEMETRY_DISABLED: '1',
+}
+// inside the clone, where `modelayer/serverless` is the build of this clone
+const service = join(root, 'build', 'deploy-test')
+const hook = join(service, 'iris', 'model', 'customize_service.ts')
+
+const standin = await startStandin()
+try {
+  writeService({ timeout: 30 })
+  await step('deploy', deploys)
+  await step('predict', predicts)
+  await step('batch', answersObject)
+  await step('poison', buriesPoison)
+  await step('deploy again', skips)
+  await step('change an option of batch', updatesBatchOnly)
+  await step('change a hook', updatesHookOnly)
+  await step('info', explains)
+  await step('remove', removes)
+} finally {
+  standin.kill()
+  rmSync(service, { recursive: true, force: true })
+  rmSync(data, { recursive: true, force: true })
+}
+
+async function deploys() {
+  const said = serverless('deploy')
+  assert.match(said, /Service deployed to stack digits-dev/)
+  assert.match(said, /5 uploaded \(\d+ bytes\), 0 unchanged/)
+  return uploads(said)
+}
+
+async function predicts() {
+  const answer = await predict()
+  assert.equal(answer.data?.resp_data?.[0]?.predicted_label, 'Setosa', JSON.stringify(answer))
+  return JSON.stringify(answer).slice(0, 90)
+}
+
+async function answersObject() {
+  await s3('PUT', 'digits-in/incoming/a b.jsonl', `${JSON.stringify(request(5.1))}\n${JSON.stringify(request(4.9))}\n`)
+  const done = await until('a result', async () => (await keys('digits-out')).find((k) => k.endsWith('.done.json')))
+  const { status, counts, output } = JSON.parse(await s3('GET', `digits-out/${done}`))
+  assert.deepEqual([status, counts], ['DONE', { records: 2, answered: 2, failed: 0 }])
+  const lines = (await s3('GET', `digits-out/${output.key}`)).trim().split('\n')
+  assert.equal(lines.length, 2)
+  assert.match(lines[1]!, /Setosa/)
+  return `${status}, ${counts.answered} records answered in ${output.key}`
+}
+
+/** An object that ends the process: after maxReceives attempts its message is in the dead-letter queue. */
+async function buriesPoison() {
+  const [dead, queue] = [await queueUrl('DeadLetters'), await queueUrl('BatchQueue')]
+  // three attempts in seconds instead of minutes
+  await sqs('SetQueueAttributes', { QueueUrl: queue, Attributes: { VisibilityTimeout: '2' } })
+  await s3('PUT', 'digits-in/incoming/poison.jsonl', '{"poison":true}\n')
+  const body = await until(
+    'a message in the dead-letter queue',
+    async () => (await sqs('ReceiveMessage', { QueueUrl: dead })).Messages?.[0]?.Body as string | undefined,
+  )
+  assert.match(body, /incoming\/poison\.jsonl/)
+  return 'incoming/poison.jsonl is in the dead-letter queue after 3 receives'
+}
+
+async function skips() {
+  const before = await functions()
+  const said = serverless('deploy')
+  assert.match(said, /0 uploaded \(0 bytes\), 5 unchanged/)
+  assert.match(said, /No changes to deploy/)
+  assert.deepEqual(await functions(), before)
+  return uploads(said)
+}
+
+async function updatesBatchOnly() {
+  const before = await functions()
+  writeService({ timeout: 60 })
+  const said = serverless('deploy')
+  assert.match(said, /0 uploaded/)
+  assert.deepEqual(changed(before, await functions()), ['digits-dev-batch'])
+  return `${uploads(said)}; changed: digits-dev-batch`
+}
+
+/** Both functions run the hooks, so both hold them; the layers, which are all the rest, stay. */
+async function updatesHookOnly() {
+  const before = await functions()
+  writeFileSync(hook, readFileSync(hook, 'utf8').replace('{ predicted_label,', "{ changed: 'yes', predicted_label,"))
+  rmSync(join(service, 'iris', 'golden'), { recursive: true })
+  const said = serverless('deploy')
+  assert.match(said, /2 uploaded \(\d+ bytes\), 3 unchanged/)
+  assert.deepEqual(changed(before, await functions()), ['digits-dev-batch', 'digits-dev-predict'])
+  const again = serverless('deploy')
+  assert.match(again, /No changes to deploy/)
+  assert.equal((await predict()).data?.resp_data?.[0]?.changed, 'yes')
+  return `${uploads(said)}; then ${uploads(again)}`
+}
+
+async function explains() {
+  const [line] = /curl -H .*/.exec(serverless('info')) ?? []
+  assert.match(line ?? '', /execute-api/)
+  return line!
+}
+
+async function removes() {
+  const before = await inventory()
+  serverless('remove')
+  const left = await inventory()
+  for (const [kind, found] of Object.entries(before)) assert.ok(found.length > 0, `no ${kind} seen while deployed`)
+  assert.deepEqual(left, Object.fromEntries(Object.keys(before).map((kind) => [kind, []])))
+  return Object.entries(before)
+    .map(([kind, found]) => `${found.length} ${kind}`)
+    .concat('all gone')
+    .join(', ')
+}
+
+async function inventory(): Promise<Record<string, string[]>> {
+  const named = (text: string, tag: string) => [...text.matchAll(new RegExp(`<${tag}>([^<]+)`, 'g'))].map((m) => m[1]!)
+  return {
+    functions: (await functions()).map(([name]) => name),
+    layers: (await rest('/2018-10-31/layers')).Layers.map((l: { LayerName: string }) => l.LayerName),
+    apis: (await rest('/v2/apis', 'apigateway')).items.map((i: { name: string }) => i.name),
+    queues: (await sqs('ListQueues', {})).QueueUrls ?? [],
+    buckets: named(await s3('GET', ''), 'Name'),
+    roles: named(await query('iam', 'Action=ListRoles&Version=2010-05-08'), 'RoleName'),
+    alarms: named(await query('monitoring', 'Action=DescribeAlarms&Version=2010-08-01'), 'AlarmName'),
+  }
+}
+
+function writeService({ timeout }: { timeout: number }): void {
+  mkdirSync(service, { recursive: true })
+  if (timeout === 30) {
+    rmSync(service, { recursive: true })
+    cpSync(join(root, 'examples', 'iris'), join(service, 'iris'), { recursive: true })
+    const text = readFileSync(hook, 'utf8')
+    const marked = text.replace(
+      '    const rows: unknown',
+      '    if (data.poison) process.exit(3)\n    const rows: unknown',
+    )
+    assert.notEqual(marked, text)
+    writeFileSync(hook, marked)
+  }
+  writeFileSync(
+    join(service, 'serverless.yml'),
+    `service: digits
+frameworkVersion: '*'
+provider: { name: aws, region: eu-central-1, deploymentMethod: direct }
+plugins: [modelayer/serverless]
+custom:
+  modelayer:
+    models: { iris: ./iris }
+    arch: ${process.arch}
+    runtime: nodejs22.x
+    http: { auth: none }
+    batch:
+      input: s3://digits-in/incoming/
+      output: s3://digits-out/results/
+      timeout: ${timeout}
+      onRemove: delete
+      options: { maxReceives: 3 }
+`,
+  )
+}
+
+function request(length: number) {
+  const row = { SepalLength: length, SepalWidth: 3.5, PetalLength: 1.4, PetalWidth: 0.2 }
+  return { data: { req_data: [row] } }
+}
+
+async function predict() {
+  const { items } = await rest('/v2/apis', 'apigateway')
+  const answer = await fetch(`${endpoint}/_aws/execute-api/${items[0].apiId}/$default/`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(request(5.1)),
+  })
+  return JSON.parse(await answer.text())
+}
+
+async function functions(): Promise<[string, string][]> {
+  const { Functions } = await rest('/2015-03-31/functions')
+  return (Functions as Record<string, string>[])
+    .map((f): [string, string] => [f.FunctionName!, `${f.CodeSha256} ${f.Timeout}`])
+    .sort()
+}
+
+function changed(before: [string, string][], after: [string, string][]): string[] {
+  return after.filter(([name, was]) => before.find(([n]) => n === name)?.[1] !== was).map(([name]) => name)
+}
+
+function uploads(said: string): string {
+  return /Layers and functions: .*/.exec(said)?.[0] ?? 'nothing said of uploads'
+}
+
+async function keys(bucket: string): Promise<string[]> {
+  return [...(await s3('GET', `${bucket}?list-type=2`)).matchAll(/<Key>([^<]+)<\/Key>/g)].map(([, key]) => key!)
+}
+
+async function s3(method: string, path: string, body?: string): Promise<string> {
+  const answer = await fetch(`${endpoint}/${path}`, { method, body, headers: signed('s3') })
+  const text = await answer.text()
+  assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${text}`)
+  return text
+}
+
+async function sqs(action: string, body: object) {
+  const type = { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': `AmazonSQS.${action}` }
+  const answer = await fetch(endpoint, {
+    method: 'POST',
+    headers: { ...signed('sqs'), ...type },
+    body: JSON.stringify(body),
+  })
+  return JSON.parse((await answer.text()) || '{}')
+}
+
+async function queueUrl(part: string): Promise<string> {
+  const { QueueUrls } = await sqs('ListQueues', {})
+  return (QueueUrls as string[]).find((u) => u.includes(part))!
+}
+
+async function query(name: string, body: string): Promise<string> {
+  const type = { 'content-type': 'application/x-www-form-urlencoded' }
+  return (await fetch(endpoint, { method: 'POST', headers: { ...signed(name), ...type }, body })).text()
+}
+
+async function rest(path: string, name = 'lambda') {
+  return JSON.parse(await (await fetch(`${endpoint}${path}`, { headers: signed(name) })).text())
+}
+
+/** The stand-in reads from it which service and region are meant, and checks no signature. */
+function signed(name: string) {
+  const credential = `test/20260101/eu-central-1/${name}/aws4_request`
+  return { authorization: `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=host, Signature=0` }
+}
+
+function serverless(command: string): string {
+  const bin = join(root, 'node_modules', '.bin', 'serverless')
+  const { status, stdout, stderr } = spawnSync(bin, [command], {
+    cwd: service,
+    env,
+    encoding: 'utf8',
+    timeout: 180_000,
+  })
+  const said = stdout + stderr
+  assert.equal(status, 0, said)
+  return said
+}
+
+async function startStandin(): Promise<ChildProcess> {
+  const child = spawn(python, [join(root, 'test', 'deploy', 'standin.py')], {
+    env: { ...env, BIND_HOST: '127.0.0.1', GATEWAY_PORT: String(port), LAMBDA_EXECUTOR: 'local', S3_DATA_DIR: data },
+    stdio: ['ignore', process.env.STANDIN_LOG ? 'inherit' : 'ignore', process.env.STANDIN_LOG ? 'inherit' : 'ignore'],
+  })
+  const up = () =>
+    fetch(`${endpoint}/_ministack/health`).then(
+      (r) => r.ok || undefined,
+      () => undefined,
+    )
+  await until('MiniStack', up)
+  return child
+}
+
+async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
+  for (let i = 0; i < 240; i++) {
+    const found = await look()
+    if (found !== undefined) return found
+    await sleep(250)
+  }
+  throw new Error(`${what} did not come within a minute`)
+}
+
+async function step(name: string, work: () => Promise<string>): Promise<void> {
+  const start = Date.now()
+  console.log(`${name}: ${await work()} (${((Date.now() - start) / 1000).toFixed(1)} s)`)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise((done) => server.once('listening', done))
+  const address = server.address()
+  await new Promise((done) => server.close(done))
+  return typeof address === 'object' && address ? address.port : 4566
+}

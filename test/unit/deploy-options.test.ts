@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { readOptions } from '../../packager/deploy/options.ts'
+import { isAppError } from '../../src/errors.ts'
+
+const models = { mnist: './mnist' }
+const batch = { input: 's3://digits-in/incoming/', output: 's3://digits-out/results/' }
+
+test('ten lines are enough: everything else has a default', () => {
+  assert.deepEqual(readOptions({ models }), {
+    models,
+    arch: 'arm64',
+    runtime: 'nodejs24.x',
+    memory: 1769,
+    timeout: 29,
+    image: true,
+    concurrency: {},
+    vpc: undefined,
+    tracing: false,
+    logDays: 30,
+    kmsKey: undefined,
+    tags: {},
+    alarms: {},
+    dashboard: true,
+    http: undefined,
+    batch: undefined,
+  })
+})
+
+test('an endpoint has the kind of API its authorisation needs', () => {
+  const api = (http: object) => readOptions({ models, http }).http?.api
+  assert.equal(api({ auth: 'iam' }), 'http')
+  assert.equal(api({ auth: 'apiKey' }), 'rest')
+  assert.equal(api({ auth: 'none', api: 'url' }), 'url')
+  const jwt = readOptions({ models, http: { auth: 'jwt', issuer: 'https://id.example', audience: 'me' } }).http
+  assert.deepEqual([jwt?.issuer, jwt?.audience], ['https://id.example', ['me']])
+})
+
+test('batches: prefixes end in a slash, and attempts are counted', () => {
+  const read = readOptions({ models, batch: { input: 's3://abc', output: 's3://abd/x', options: { result: 'csv' } } })
+  assert.deepEqual(read.batch, {
+    input: { bucket: 'abc', prefix: '' },
+    output: { bucket: 'abd', prefix: 'x/' },
+    timeout: 900,
+    memory: undefined,
+    onRemove: 'keep',
+    options: { maxReceives: 10, result: 'csv' },
+  })
+})
+
+/** what is wrong → what the message has to name */
+const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
+  ['no options', undefined, /custom\.modelayer/, /an object/, /nothing/],
+  ['a list', [], /custom\.modelayer/],
+  ['an unknown key', { models, memmory: 512 }, /'memmory'/, /Did you mean memory\?/],
+  ['no models', {}, /custom\.modelayer\.models/],
+  ['models without one', { models: {} }, /at least one model/],
+  ['a name with a space', { models: { 'a b': './a' } }, /models\.a b/, /letters, digits/],
+  ['a model without a folder', { models: { a: 1 } }, /models\.a/, /number/],
+  ['another architecture', { models, arch: 'riscv' }, /arch/, /arm64, x64/, /riscv/],
+  ['an old runtime', { models, runtime: 'nodejs18.x' }, /runtime/, /nodejs24\.x, nodejs22\.x/],
+  ['too little memory', { models, memory: 64 }, /memory/, /from 128 to 10240/, /64/],
+  ['memory as text', { models, memory: '512' }, /memory/, /an integer/],
+  ['half a second', { models, timeout: 0.5 }, /timeout/, /from 1 to 900/],
+  ['image as text', { models, image: 'no' }, /image/, /true or false/],
+  ['no reserved concurrency at all', { models, concurrency: { reserved: 0 } }, /concurrency\.reserved/, /from 1/],
+  ['an unknown kind of concurrency', { models, concurrency: { max: 1 } }, /'max'/, /reserved, provisioned/],
+  ['a VPC without subnets', { models, vpc: { securityGroups: ['sg-1'] } }, /vpc\.subnets/, /a list of texts/],
+  ['a VPC with an empty list', { models, vpc: { securityGroups: [], subnets: ['s'] } }, /vpc\.securityGroups/],
+  ['tracing as text', { models, tracing: 'Active' }, /tracing/, /true or false/],
+  ['a retention that does not exist', { models, logDays: 31 }, /logDays/, /30, 60/, /31/],
+  ['a key by its alias', { models, kmsKey: 'alias/mine' }, /kmsKey/, /the ARN of a key/],
+  ['a tag that is a number', { models, tags: { cost: 1 } }, /tags\.cost/, /a text/],
+  ['alarms to an address', { models, alarms: { topic: 'me@example.org' } }, /alarms\.topic/, /SNS topic/],
+  ['a dashboard by name', { models, dashboard: 'mine' }, /dashboard/, /true or false/],
+  ['http without auth', { models, http: {} }, /http\.auth/, /iam, jwt, apiKey, none/, /open to everybody/],
+  ['another auth', { models, http: { auth: 'basic' } }, /http\.auth/, /basic/],
+  ['another api', { models, http: { auth: 'iam', api: 'alb' } }, /http\.api/, /http, rest, url/],
+  ['jwt behind a REST API', { models, http: { auth: 'jwt', api: 'rest' } }, /iam, apiKey, none for api: rest/],
+  ['keys at a function URL', { models, http: { auth: 'apiKey', api: 'url' } }, /iam, none for api: url/],
+  ['jwt without an issuer', { models, http: { auth: 'jwt', audience: 'me' } }, /issuer and audience/],
+  ['an issuer over http', { models, http: { auth: 'jwt', issuer: 'http://x', audience: 'a' } }, /http\.issuer/],
+  ['an issuer without jwt', { models, http: { auth: 'iam', issuer: 'https://x' } }, /auth: jwt/],
+  ['throttling a URL', { models, http: { auth: 'iam', api: 'url', throttle: { rate: 1 } } }, /concurrency\.reserved/],
+  ['throttling without a rate', { models, http: { auth: 'iam', throttle: {} } }, /http\.throttle\.rate/, /nothing/],
+  [
+    'throttling a REST API without keys',
+    { models, http: { auth: 'iam', api: 'rest', throttle: { rate: 1 } } },
+    /auth: apiKey for api: rest/,
+  ],
+  ['access logs of a URL', { models, http: { auth: 'iam', api: 'url', accessLogs: true } }, /http\.accessLogs/],
+  ['cors as a list', { models, http: { auth: 'iam', cors: ['*'] } }, /http\.cors/],
+  ['batch without an output', { models, batch: { input: batch.input } }, /batch\.output/, /s3:\/\/BUCKET\/PREFIX\//],
+  ['a bucket in capitals', { models, batch: { ...batch, input: 's3://IN/x' } }, /batch\.input/, /another form/],
+  ['output inside of input', { models, batch: { input: 's3://abc/a/', output: 's3://abc/a/b/' } }, /do not overlap/],
+  ['input inside of output', { models, batch: { input: 's3://abc/a/b/', output: 's3://abc/a/' } }, /do not overlap/],
+  ['a bucket of both', { models, batch: { input: 's3://abc', output: 's3://abc' } }, /do not overlap/],
+  ['too short a batch', { models, batch: { ...batch, timeout: 5 } }, /batch\.timeout/, /from 30 to 900/],
+  ['another end of buckets', { models, batch: { ...batch, onRemove: 'empty' } }, /batch\.onRemove/, /keep, delete/],
+  ['an unknown batch option', { models, batch: { ...batch, options: { colour: 1 } } }, /colour/],
+]
+
+for (const [name, raw, ...says] of WRONG)
+  test(`refused: ${name}`, () => {
+    assert.throws(
+      () => readOptions(raw),
+      (e) => {
+        assert.ok(isAppError(e), String(e))
+        assert.equal(e.code, 'USAGE')
+        for (const s of says) assert.match(e.message, s)
+        return true
+      },
+    )
+  })
+
+test('whatever a service file says, only our own errors come out', () => {
+  const value = fc.anything({ maxDepth: 3 })
+  const keys = ['models', 'http', 'batch', 'vpc', 'memory', 'tags', 'alarms', 'concurrency', 'logDays'] as const
+  const some = fc.dictionary(fc.constantFrom(...keys), value)
+  fc.assert(
+    fc.property(some, (o) => {
+      try {
+        readOptions({ models, ...o })
+      } catch (e) {
+        if (!isAppError(e)) throw e
+      }
+    }),
+    { numRuns: 500 },
+  )
+})
