@@ -51,7 +51,7 @@ try {
     cpSync(dir, own, { recursive: true })
     writeFileSync(join(own, 'manifest.json'), JSON.stringify(bare))
   }
-  const cases = [jsonl(input), npy(input, 'mnist', 200_000), npy(input, 'planet', 512), pngs(input)]
+  const cases = [jsonl(input), npy(input, 'mnist', 200_000), npy(input, 'planet', 3072), pngs(input)]
   const rows: (string | number)[][] = []
   for (const c of cases) {
     const model = openStore({ roots: [join(work, c.hooks ? c.model : `${c.model}-bare`)] }).get()
