@@ -48,7 +48,7 @@ async function headerOf(bytes: Gatherer, where: string): Promise<NpyHeader> {
   const start = await bytes.take(NPY_START)
   const size = npyHeaderSize(start, where)
   if (size > MAX_HEADER) throw broken(where, `a header of at most ${MAX_HEADER} bytes`, `${size}`)
-  return parseNpyHeader(Buffer.concat([start, await bytes.take(size - start.length)]), where)
+  return parseNpyHeader(Buffer.concat([start, await bytes.take(Math.max(0, size - start.length))]), where)
 }
 
 /** Rows may be flat where the model's are not, and the other way round; any other difference is a mistake of somebody. */
