@@ -1,7 +1,8 @@
 import { basename, join, relative, resolve } from 'node:path'
-import { build } from 'esbuild'
+import { type BuildOptions, build } from 'esbuild'
 import { AppError } from '../../src/errors.ts'
 import { projectRoot } from '../root.ts'
+import { importedLater, LATER_ENTRY, LATER_FILE, later } from './later.ts'
 import { natives, SHARP_FILE } from './natives.ts'
 
 export interface FunctionBundle {
@@ -26,9 +27,8 @@ const KEPT_OUT: Readonly<Record<string, readonly RegExp[]>> = { batch: [PACKAGER
  */
 export async function bundleFunction(name: string, entry: string, outdir: string): Promise<FunctionBundle> {
   const root = projectRoot()
-  const { metafile } = await build({
+  const common = {
     absWorkingDir: root,
-    entryPoints: { [name]: entry, [SHARP_FILE.replace('.js', '')]: 'sharp' },
     outdir,
     bundle: true,
     platform: 'node',
@@ -39,12 +39,24 @@ export async function bundleFunction(name: string, entry: string, outdir: string
     minify: true,
     // the licence notices of what is inside, beside it
     legalComments: 'external',
-    plugins: [natives],
     metafile: true,
     logLevel: 'silent',
-  }).catch((e: unknown) => {
+  } as const satisfies BuildOptions
+  const fail = (e: unknown) => {
     throw new AppError('BAD_ARTIFACT', { where: relative(root, entry), got: String(e), cause: e })
-  })
+  }
+  const entryPoints = { [name]: entry, [SHARP_FILE.replace('.js', '')]: 'sharp' }
+  // nobody waits for the first answer of a batch
+  const whole = name === 'batch'
+  const first = whole
+    ? undefined
+    : await build({ ...common, entryPoints, plugins: [natives], write: false }).catch(fail)
+  const modules = first ? importedLater(first.metafile, root) : []
+  const { metafile } = await build({
+    ...common,
+    entryPoints: modules.length > 0 ? { ...entryPoints, [LATER_FILE.replace('.js', '')]: LATER_ENTRY } : entryPoints,
+    plugins: [natives, later(modules, root)],
+  }).catch(fail)
   const inputs = Object.keys(metafile.inputs)
   const out = KEPT_OUT[name] ?? KEPT_OUT['']!
   const wrong = inputs.find((i) => out.some((k) => k.test(i)))
@@ -55,11 +67,10 @@ export async function bundleFunction(name: string, entry: string, outdir: string
       got: wrong,
     })
   const outputs = Object.entries(metafile.outputs)
-  const main = outputs.find(([path]) => basename(path) === `${name}.js`)![1]
-  const usesSharp = main.imports.some((i) => i.external && i.path === `./${SHARP_FILE}`)
+  const usesSharp = outputs.some(([, o]) => o.imports.some((i) => i.external && i.path === `./${SHARP_FILE}`))
   const files = outputs
     .map(([path, { bytes }]) => ({ name: basename(path), path: resolve(root, path), bytes }))
-    .filter((f) => f.name.startsWith(`${name}.js`) || usesSharp)
+    .filter((f) => !f.name.startsWith(SHARP_FILE) || usesSharp)
   return { files: files.sort((a, b) => (a.name < b.name ? -1 : 1)), inputs }
 }
 

@@ -1,0 +1,48 @@
+import { isAbsolute, join, relative, resolve } from 'node:path'
+import type { Metafile, Plugin } from 'esbuild'
+
+/** Everything a function imports when it needs it. Beside the function and not in it, since a cold start compiles all of its own file. */
+export const LATER_FILE = 'later.js'
+export const LATER_ENTRY = 'modelayer:later'
+
+const key = (modules: readonly string[], path: string) => `m${modules.indexOf(path)}`
+
+/** Absolute paths of the project's modules that are reached by a dynamic import. */
+export function importedLater({ inputs }: Metafile, root: string): string[] {
+  const found = Object.values(inputs).flatMap((i) =>
+    i.imports.filter((m) => m.kind === 'dynamic-import' && !m.external && /^src[\\/]/.test(m.path)),
+  )
+  return [...new Set(found.map((m) => join(root, m.path)))].sort()
+}
+
+/** `await import('./x.ts')` becomes a member of {@link LATER_FILE}, which {@link LATER_ENTRY} makes of the same modules. */
+export function later(modules: readonly string[], root: string): Plugin {
+  return {
+    name: 'later',
+    setup(build) {
+      build.onResolve({ filter: new RegExp(`^\\./${LATER_FILE.replace('.', '\\.')}$`) }, ({ path }) => ({
+        path,
+        external: true,
+      }))
+      build.onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
+        const target = resolve(resolveDir, path)
+        return kind === 'dynamic-import' && modules.includes(target) ? { path: target, namespace: 'later' } : undefined
+      })
+      build.onLoad({ filter: /.*/, namespace: 'later' }, ({ path }) => ({
+        contents: `module.exports = require('./${LATER_FILE}').${key(modules, path)}`,
+        resolveDir: root,
+      }))
+      build.onResolve({ filter: new RegExp(`^${LATER_ENTRY}$`) }, () => ({ path: 'entry', namespace: 'later-entry' }))
+      build.onLoad({ filter: /.*/, namespace: 'later-entry' }, () => ({
+        // relative, so that the same sources give the same bytes in every folder
+        contents: modules
+          .map(
+            (m) =>
+              `export * as ${key(modules, m)} from './${(isAbsolute(m) ? relative(root, m) : m).replaceAll('\\', '/')}'`,
+          )
+          .join('\n'),
+        resolveDir: root,
+      }))
+    },
+  }
+}
