@@ -127,13 +127,25 @@ function fitting(node: TfNode, weight: TfTensor): TfTensor {
 
 /** Placeholders of lookup tables by the tensor of the initialising graph that makes each. */
 function resources(s: SignatureJson | undefined, init: SignatureJson | undefined): Map<string, string> {
-  const made = new Map(Object.values(init?.outputs ?? {}).map((o) => [o.resourceId, o.name]))
+  const made = new Map(named(init?.outputs).map((o) => [o.resourceId, o.name]))
   const out = new Map<string, string>()
-  for (const i of Object.values(s?.inputs ?? {})) {
+  for (const i of named(s?.inputs)) {
     const tensor = i.resourceId === undefined ? undefined : made.get(i.resourceId)
     if (tensor !== undefined) out.set(parseRef(i.name).node, tensor)
   }
   return out
+}
+
+/** The tensors of a signature, each with its name. @throws {AppError} BAD_MODEL_FILE */
+function named(infos: Record<string, InfoJson> | undefined): InfoJson[] {
+  for (const [alias, info] of Object.entries(infos ?? {}))
+    if (typeof info?.name !== 'string')
+      throw new AppError('BAD_MODEL_FILE', {
+        where: `signature in model.json, '${alias}'`,
+        expected: 'a tensor with a name',
+        got: 'none',
+      })
+  return Object.values(infos ?? {})
 }
 
 /** One graph of both: the initialising one under names of its own, its tables in the places of their placeholders. */
