@@ -1,7 +1,8 @@
 import { parseCsv } from '../../csv.ts'
 import { AppError } from '../../errors.ts'
 import { type Line, linesOf } from '../lines.ts'
-import type { BatchRecord, Position, ReadContext, RecordFormat } from '../types.ts'
+import { tensorsOfText } from '../numeric.ts'
+import type { BatchRecord, Position, ReadContext, RecordFormat, RecordInput } from '../types.ts'
 import { maxOf, tooLarge } from './limits.ts'
 import { mappingOf } from './mapping.ts'
 import { attempt, type Named, rowValue, valueReader } from './value.ts'
@@ -23,6 +24,7 @@ interface Table {
 async function* readRows(context: ReadContext): AsyncGenerator<BatchRecord> {
   const { from } = context
   const read = await rowReader(context)
+  const numbers = numberReader(context)
   let table = from?.extra as Table | undefined
   let record = from?.record ?? 0
   for await (const row of rowsOf(context, from)) {
@@ -33,6 +35,8 @@ async function* readRows(context: ReadContext): AsyncGenerator<BatchRecord> {
     const fresh = table === undefined
     const named = attempt<Named | undefined>(
       () => {
+        const direct = table && !table.names && numbers?.(row.bytes, table.width)
+        if (direct) return { input: direct }
         const cells = cellsOf(row.bytes)
         table ??= tableOf(cells, context)
         if (fresh && table.names) return undefined
@@ -150,6 +154,21 @@ async function rowReader(context: ReadContext): Promise<(cells: readonly string[
     return valueReads(row)
   }
 }
+
+/**
+ * A row of nothing but numbers that JSON spells in the same way, twice as fast; undefined sends the row the general way, which says
+ * what is wrong with it.
+ */
+function numberReader({ options, signature }: ReadContext) {
+  if (options.inputFilter !== undefined || options.mappingRule !== undefined) return undefined
+  return (row: Buffer, width: number): RecordInput | undefined => {
+    const tensors = tensorsOfText(Buffer.concat([LIST, row, LIST_END]), signature)
+    const [only] = Object.values(tensors ?? {})
+    return tensors && only?.data.length === width ? { kind: 'tensors', tensors } : undefined
+  }
+}
+
+const [LIST, LIST_END] = [Buffer.from('['), Buffer.from(']')]
 
 /** Cells without names: all of them are the only input, or each is one of several, in their order. */
 function byOrder(cells: readonly unknown[], aliases: readonly string[]): unknown {
