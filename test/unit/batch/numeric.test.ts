@@ -72,7 +72,10 @@ test('where both ways can read a line, they read the same', () => {
         }
       }
       const batched = Object.fromEntries(Object.entries(fast).map(([a, t]) => [a, { ...t, shape: [1, ...t.shape] }]))
-      assert.deepEqual({ ...(feeds(batched) as object) }, { ...(feeds(fromInstance(v, s)) as object) })
+      const [got, want] = [feeds(batched), feeds(fromInstance(v, s))]
+      // a line with two faults is refused for either
+      if (typeof got === 'string' && typeof want === 'string') return
+      assert.deepEqual(got, want)
     }),
     { numRuns: 3000 },
   )
