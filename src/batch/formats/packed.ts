@@ -1,7 +1,7 @@
 import { pipeline, Readable } from 'node:stream'
 import * as zlib from 'node:zlib'
 import { AppError, isAppError } from '../../errors.ts'
-import type { BatchRecord, ReadContext, RecordFormat } from '../types.ts'
+import type { BatchRecord, Position, ReadContext, RecordFormat } from '../types.ts'
 import { between, broken } from './limits.ts'
 
 type Chunks = AsyncIterable<Uint8Array>
@@ -13,7 +13,10 @@ const CODECS = {
 
 const SHORT: Readonly<Record<string, readonly string[]>> = { 'tar.gz': ['.tgz'], 'tar.zst': ['.tzst'] }
 
-/** The rows for compressed files of a type. An offset counts unpacked bytes; to go on, what is before it is unpacked again. */
+/**
+ * The rows for compressed files of a type. Their offsets count unpacked bytes, so that they are
+ * no offsets of the object; to go on, what is before one is unpacked again.
+ */
 export function packed(row: RecordFormat): RecordFormat[] {
   return Object.entries(CODECS).map(([codec, { suffix, magic, open }]) => ({
     name: `${row.name}${suffix}`,
@@ -43,7 +46,11 @@ async function* readPacked(
     if (!row.match(Buffer.concat(head)))
       throw broken(context.info.key, `${codec} of a file of type ${row.name}`, 'another')
   }
-  yield* row.read(inside)
+  const from = context.from && { ...(context.from.extra as Omit<Position, 'record'>), record: context.from.record }
+  for await (const r of row.read({ ...inside, from })) {
+    const { record, ...extra } = r.next
+    yield { ...r, next: { record, extra } }
+  }
 }
 
 async function* checked(chunks: Chunks, codec: string, { info }: ReadContext): AsyncGenerator<Uint8Array> {
