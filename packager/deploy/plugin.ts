@@ -7,6 +7,7 @@ import { authFlags, batchFunction, endpointOf, type FunctionPlace, predictFuncti
 import { alarmResources, dashboardResource } from './monitoring.ts'
 import { type DeployOptions, readOptions } from './options.ts'
 import {
+  aliasResource,
   batchResources,
   batchStatements,
   dropRedundantDependencies,
@@ -35,6 +36,7 @@ interface Serverless {
       apiGateway?: object
       logs?: object
       shouldNotDeploy?: boolean
+      readonly versionFunctions?: boolean
     }
     functions: Record<string, unknown>
     readonly resources?: unknown
@@ -55,6 +57,11 @@ interface Aws {
   getServerlessDeploymentBucketName(): Promise<string>
   readonly naming: { getDeploymentBucketLogicalId(): string; getLambdaLogicalId(name: string): string }
 }
+/** What osls writes on a function. */
+interface Compiled {
+  readonly targetAlias?: object
+  readonly versionLogicalId?: string
+}
 interface CliOptions {
   readonly force?: boolean
 }
@@ -64,6 +71,9 @@ interface Utils {
 
 /** Where the packager writes, beside the user's serverless.yml. */
 const OUT = '.modelayer'
+
+/** What the endpoint calls: a version, so that going back is pointing it elsewhere. */
+const LIVE = { name: 'live', logicalId: 'PredictLiveAlias' }
 
 /**
  * `plugins: [modelayer/serverless]`: models become layers and functions before osls looks at them, and the resources they need join its
@@ -174,6 +184,10 @@ export default class ModelayerPlugin {
       const f = this.serverless.service.functions[name] as { layers?: unknown } | undefined
       if (f) f.layers = references
     }
+    // events and permissions then go to the alias; with provisioned concurrency osls makes one of its own
+    const { functions, provider } = this.serverless.service
+    if (provider.versionFunctions !== false && this.options.concurrency.provisioned === undefined)
+      Object.assign(functions.predict as object, { targetAlias: LIVE })
   }
 
   private addResources(): void {
@@ -193,6 +207,13 @@ export default class ModelayerPlugin {
       dashboardResource(this.options, this.stackName, functionName),
     )
     if (http) throttle(template.Resources, http)
+    const { targetAlias, versionLogicalId } = this.serverless.service.functions.predict as Compiled
+    if (targetAlias === LIVE && versionLogicalId !== undefined)
+      template.Resources[LIVE.logicalId] = aliasResource(
+        this.aws.naming.getLambdaLogicalId('predict'),
+        versionLogicalId,
+        LIVE.name,
+      )
     for (const f of this.functions()) functionCode(template.Resources, this.aws.naming.getLambdaLogicalId(f.name), f)
     dropRedundantDependencies(template.Resources)
   }

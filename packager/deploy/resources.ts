@@ -56,6 +56,15 @@ export function layerResources(
   )
 }
 
+export const aliasResource = (functionId: string, versionId: string, name: string): Resources[string] => ({
+  Type: 'AWS::Lambda::Alias',
+  Properties: {
+    FunctionName: { Ref: functionId },
+    FunctionVersion: { 'Fn::GetAtt': [versionId, 'Version'] },
+    Name: name,
+  },
+})
+
 const logs = (name: string): Statement => ({
   Effect: 'Allow',
   Action: ['logs:CreateLogStream', 'logs:PutLogEvents'],

@@ -123,6 +123,8 @@ async function updatesHookOnly() {
   const again = serverless('deploy')
   assert.match(again, /No changes to deploy/)
   assert.equal((await predict()).data?.resp_data?.[0]?.changed, 'yes')
+  const { Aliases } = await rest('/2015-03-31/functions/digits-dev-predict/aliases')
+  assert.deepEqual([Aliases[0].Name, Aliases[0].FunctionVersion], ['live', '2'])
   return `${uploads(said)}; then ${uploads(again)}`
 }
 

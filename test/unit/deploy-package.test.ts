@@ -92,6 +92,11 @@ test('serverless package without credentials: a stack that may do what it needs 
   assert.equal(predict.Layers.length, 2)
   for (const { Ref } of predict.Layers) assert.equal(resources[Ref]!.Type, 'AWS::Lambda::LayerVersion')
 
+  const live = resources.PredictLiveAlias!.Properties
+  assert.equal(resources[live.FunctionVersion['Fn::GetAtt'][0]]!.Type, 'AWS::Lambda::Version')
+  for (const { Properties } of of('AWS::ApiGatewayV2::Integration'))
+    assert.ok(JSON.stringify(Properties.IntegrationUri).includes('PredictLiveAlias'), 'the endpoint calls the alias')
+
   for (const route of of('AWS::ApiGatewayV2::Route')) assert.equal(route.Properties.AuthorizationType, 'AWS_IAM')
   assert.deepEqual(resources.HttpApiStage!.Properties.DefaultRouteSettings, {
     ThrottlingRateLimit: 50,
