@@ -68,8 +68,11 @@ export class DeploymentBucket {
   }
 }
 
+/** osls names each deployment of a REST API by the time of packaging, whether anything changed or not. */
 export const digestOf = (template: unknown): string =>
-  createHash('sha256').update(JSON.stringify(template)).digest('hex')
+  createHash('sha256')
+    .update(JSON.stringify(template).replace(/ApiGatewayDeployment\d+/g, 'ApiGatewayDeployment'))
+    .digest('hex')
 
 /** Every object: CloudFormation deletes only buckets that are empty. */
 export async function emptyBucket(Bucket: string, config: S3ClientConfig): Promise<void> {

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { digestOf } from '../../packager/deploy/upload.ts'
 import { projectRoot } from '../../packager/root.ts'
 
 interface Resource {
@@ -18,6 +19,9 @@ mkdirSync(join(root, 'build'), { recursive: true })
 const work = mkdtempSync(join(root, 'build', 'deploy-unit-'))
 after(() => rmSync(work, { recursive: true, force: true }))
 cpSync(join(root, 'examples', 'iris'), join(work, 'iris'), { recursive: true })
+
+const packagedTemplate = () =>
+  JSON.parse(readFileSync(join(work, '.serverless', 'cloudformation-template-update-stack.json'), 'utf8'))
 
 /** As a user without an account: no credentials, and an endpoint where nobody listens. */
 function packaged(options: string): Record<string, Resource> {
@@ -42,8 +46,7 @@ ${options}`
   const bin = join(root, 'node_modules', '.bin', 'serverless')
   const { status, stdout, stderr } = spawnSync(bin, ['package'], { cwd: work, env, encoding: 'utf8' })
   assert.equal(status, 0, stdout + stderr)
-  const file = join(work, '.serverless', 'cloudformation-template-update-stack.json')
-  return JSON.parse(readFileSync(file, 'utf8')).Resources
+  return packagedTemplate().Resources
 }
 
 const built = existsSync(join(root, 'build', 'serverless.mjs')) ? false : 'npm run build comes first'
@@ -95,7 +98,7 @@ test('serverless package without credentials: a stack that may do what it needs 
   const live = resources.PredictLiveAlias!.Properties
   assert.equal(resources[live.FunctionVersion['Fn::GetAtt'][0]]!.Type, 'AWS::Lambda::Version')
   for (const { Properties } of of('AWS::ApiGatewayV2::Integration'))
-    assert.ok(JSON.stringify(Properties.IntegrationUri).includes('PredictLiveAlias'), 'the endpoint calls the alias')
+    assert.equal(Properties.IntegrationUri['Fn::Join'][1].at(-1), 'live')
 
   for (const route of of('AWS::ApiGatewayV2::Route')) assert.equal(route.Properties.AuthorizationType, 'AWS_IAM')
   assert.deepEqual(resources.HttpApiStage!.Properties.DefaultRouteSettings, {
@@ -157,6 +160,12 @@ test('keys: a REST API that takes bytes, with a usage plan', { skip: built }, ()
   assert.deepEqual(wide, ['xray:PutTelemetryRecords *', 'xray:PutTraceSegments *'])
   const left = Object.values(resources).filter((r) => r.Type.startsWith('AWS::CloudWatch::'))
   assert.deepEqual(left, [])
+  // what a deploy compares: the same for another packaging of the same, another for a changed option
+  const template = JSON.stringify(packagedTemplate())
+  const digest = digestOf(JSON.parse(template))
+  assert.match(template, /ApiGatewayDeployment\d+/)
+  assert.equal(digestOf(JSON.parse(template.replace(/(ApiGatewayDeployment)\d+/g, '$11'))), digest)
+  assert.notEqual(digestOf(JSON.parse(template.replace('"MemorySize":1769', '"MemorySize":1770'))), digest)
 })
 
 /** role → sorted `action resource` */
