@@ -105,7 +105,7 @@ export default class ModelayerPlugin {
       'before:package:createDeploymentArtifacts': () => this.build(),
       'before:package:compileFunctions': () => this.attachLayers(),
       'after:package:compileEvents': () => this.addResources(),
-      'before:package:function:package': () => this.build(),
+      'before:package:function:package': () => this.buildOne(),
       'after:aws:deploy:deploy:checkForChanges': () => this.upload(),
       'after:aws:deploy:deploy:updateStack': () => this.record(),
       'after:aws:info:displayEndpoints': () => this.explain(),
@@ -159,6 +159,15 @@ export default class ModelayerPlugin {
     })
     this.index = index
     this.utils.log.notice(`\n${budgetTable(budgets)}`)
+  }
+
+  /** `deploy function` looks for roles in the service file, where ours are not; the function keeps the one it has. */
+  private async buildOne(): Promise<void> {
+    for (const f of Object.values(this.serverless.service.functions)) Reflect.deleteProperty(f as object, 'role')
+    this.utils.log.warning(
+      'This updates what `invoke` calls; the endpoint calls a published version: serverless deploy.',
+    )
+    await this.build()
   }
 
   private async open(): Promise<ModelPackage[]> {
