@@ -168,6 +168,8 @@ export default class ModelayerPlugin {
       'This updates what `invoke` calls; the endpoint calls a published version: serverless deploy.',
     )
     await this.build()
+    // references tell osls to leave the layers of the function as they are; without any it would take them off
+    this.attachLayers()
   }
 
   private async open(): Promise<ModelPackage[]> {
