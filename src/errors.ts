@@ -42,6 +42,7 @@ export const ERRORS = {
   HOOK_FAILED: { fault: 'author', status: 500, text: 'A hook of the model package failed' },
   HOOK_RESULT: { fault: 'author', status: 500, text: 'A hook returned something that cannot be used' },
   DEADLINE: { fault: 'platform', status: 504, retryable: true, text: 'The request did not finish before its deadline' },
+  INPUT_REFUSED: { fault: 'caller', status: 400, text: 'The model cannot compute with these tensors' },
   RUN_FAILED: { fault: 'platform', status: 500, text: 'The model failed on this input' },
   LOAD_FAILED: { fault: 'platform', status: 500, retryable: true, text: 'The model cannot be loaded' },
   ANSWER_TOO_LARGE: { fault: 'author', status: 500, text: 'The answer is too large for the front it has to pass' },

@@ -57,8 +57,15 @@ export async function runTensors(
   limits: Limits & { lap?: Lap } = {},
 ): Promise<Tensors> {
   const session = await model.session(signature)
-  const run = () => within(limits.deadline, signature, () => session.run(feeds, wanted))
+  const run = () => within(limits.deadline, signature, () => session.run(feeds, wanted).catch(callersFault))
   return timed(limits.lap, 'infer', run)
+}
+
+/** Nothing but the caller's tensors was between the request and the graph, so an operator that refuses them refuses the request. */
+function callersFault(e: unknown): never {
+  if (isAppError(e) && e.code === 'RUN_FAILED')
+    throw new AppError('INPUT_REFUSED', { where: e.details.where, cause: e.cause })
+  throw e
 }
 
 async function timed<T>(lap: Lap | undefined, step: Step, work: () => Promise<T>): Promise<T> {
