@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FAMILIES } from '../packager/ops/index.ts'
+import { LAYER_FAMILIES } from '../packager/ops/keras/index.ts'
 import { configMarkdown } from '../packager/package/markdown.ts'
 import { READERS } from '../packager/readers/index.ts'
 import { projectRoot } from '../packager/root.ts'
