@@ -33,6 +33,9 @@ export function opsMarkdown(): string {
     return `### ${family}\n\n${noted.sort().join(' · ')}`
   })
   const structure = `### STRUCTURE\n\nmade into If, Case and While before conversion: ${STRUCTURED_OPS.join(' · ')}`
+  const layers = Object.values(LAYER_FAMILIES).flatMap((table) =>
+    Object.entries(table).map(([name, row]) => (row.note ? `${name} (${row.note})` : name)),
+  )
   const count = new Set([...STRUCTURED_OPS, ...Object.values(FAMILIES).flatMap((t) => Object.keys(t))]).size
   return [
     '# What can be imported',
@@ -41,6 +44,8 @@ export function opsMarkdown(): string {
     `## TensorFlow operators: ${count}`,
     ...families,
     structure,
+    `## Keras layers: ${layers.length}`,
+    layers.sort().join(' · '),
     '',
   ].join('\n\n')
 }
