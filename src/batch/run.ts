@@ -101,11 +101,22 @@ export async function runObject(job: Job, item: Item, control: Control = {}): Pr
   const run = planRun(job, item, found)
   if (typeof run === 'string') return { status: 'SKIPPED', reason: run }
 
-  const before = await readDone(job.store, run.outputs.done)
-  if (before) return { status: before.status, done: before, fresh: false }
+  const before = await doneBefore(run)
+  if (before) return before
   const held = await claim(job.store, run.outputs.state, run.names.run, control)
   if (!held) return { status: 'BUSY' }
+  // whoever held it until now may have finished since the first look
+  const since = await doneBefore(run)
+  if (since) return since
   return work(run, held, control)
+}
+
+/** A process may end after its last write and before it takes the checkpoint away, so whoever finds a run done does that. */
+async function doneBefore({ job, outputs }: Run): Promise<Outcome | undefined> {
+  const done = await readDone(job.store, outputs.done)
+  if (!done) return undefined
+  await job.store.remove(outputs.state)
+  return { status: done.status, done, fresh: false }
 }
 
 /** @throws {AppError} what another attempt may mend; its checkpoint is left */

@@ -257,3 +257,38 @@ test('what ends the process is narrowed down to one record', () => {
     assert.equal(s.hand?.alone, i)
   }
 })
+
+/** A store whose first look at what ends with `suffix` finds nothing: another process is about to write it. */
+function late(store: ObjectStore, suffix: string): ObjectStore {
+  let first = true
+  return {
+    ...store,
+    async stat(ref) {
+      if (!ref.key.endsWith(suffix) || !first) return store.stat(ref)
+      first = false
+      return undefined
+    },
+  }
+}
+
+test('a process that ended between its last two writes leaves a checkpoint, which the next delivery takes away', async () => {
+  const p = place()
+  const item = put(p, 'a.jsonl', lines(5))
+  const first = done(await runObject(p.job, item))
+  const name = readdirSync(p.output)
+    .find((f) => f.endsWith('.done.json'))!
+    .replace('.done.json', '.state.json')
+  writeFileSync(join(p.output, name), '{}')
+  const again = await runObject(p.job, item)
+  assert.ok(again.status === 'DONE' && !again.fresh)
+  checkWhole(p, first, 5)
+})
+
+test('a double that looked before the run was done, and claims after it, computes nothing and leaves nothing', async () => {
+  const p = place()
+  const item = put(p, 'a.jsonl', lines(5))
+  const first = done(await runObject(p.job, item))
+  const again = await runObject({ ...p.job, store: late(p.job.store, '.done.json') }, item)
+  assert.ok(again.status === 'DONE' && !again.fresh, 'nothing was computed')
+  checkWhole(p, first, 5)
+})
