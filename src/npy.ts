@@ -1,7 +1,8 @@
 import { AppError } from './errors.ts'
 import { bytesOf, DTYPES, type DType, fromBytes, sizeOf, type Tensor } from './tensor.ts'
 
-const DTYPE: Readonly<Record<string, Exclude<DType, 'string'>>> = {
+/** numpy's codes without the byte order. */
+export const NUMPY_CODES: Readonly<Record<string, Exclude<DType, 'string'>>> = {
   f4: 'float32',
   f8: 'float64',
   f2: 'float16',
@@ -15,7 +16,7 @@ const DTYPE: Readonly<Record<string, Exclude<DType, 'string'>>> = {
   u8: 'uint64',
   b1: 'bool',
 }
-const CODE = new Map(Object.entries(DTYPE).map(([code, dtype]) => [dtype as DType, code]))
+const CODE = new Map(Object.entries(NUMPY_CODES).map(([code, dtype]) => [dtype as DType, code]))
 
 export interface NpyHeader {
   /** numpy's code without the byte order, e.g. `f4`, `c8` */
@@ -89,7 +90,7 @@ export function readNpy(file: Uint8Array, where = 'the .npy file'): Tensor {
 
 /** Bytes an element. @throws {AppError} BAD_REQUEST for what no tensor can hold */
 export function npyWidth({ code }: NpyHeader, where: string): number {
-  const dtype = DTYPE[code]
+  const dtype = NUMPY_CODES[code]
   if (dtype) return DTYPES[dtype].bytes
   const text = /^[SU](\d+)$/.exec(code)
   if (!text) throw bad(where, 'numbers or strings', `dtype ${code}`)
@@ -98,7 +99,7 @@ export function npyWidth({ code }: NpyHeader, where: string): number {
 
 /** The elements that stand in exactly these bytes, in the order in which they stand. */
 export function npyTensor({ code, bigEndian }: NpyHeader, shape: readonly number[], bytes: Uint8Array): Tensor {
-  const dtype = DTYPE[code]
+  const dtype = NUMPY_CODES[code]
   if (dtype) return fromBytes(dtype, shape, bigEndian ? swapped(bytes, DTYPES[dtype].bytes) : bytes)
   return strings(bytes, shape, Number(code.slice(1)) * (code.startsWith('U') ? 4 : 1), code.startsWith('U'), bigEndian)
 }

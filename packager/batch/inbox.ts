@@ -29,6 +29,7 @@ export async function watchInbox(job: Job, { signal, everyMs = 500, told }: Inbo
         told(key, { status: 'ERROR', reason: toAppError(e).message })
       }
     }
+    // an abort ends the sleep, and then the loop
     await sleep(everyMs, undefined, { signal }).catch(() => undefined)
   }
 }

@@ -1,3 +1,4 @@
+import { NUMPY_CODES } from '../../src/npy.ts'
 import { DTYPE_NAMES, type Dt, isBig, isFloat, isInteger, type NdArray } from './ndarray.ts'
 import { ValueProblem } from './problem.ts'
 import { type Args, type Budget, type Call, describeValue, toArray, type Value } from './value.ts'
@@ -92,24 +93,7 @@ export function dtypeArg(v: Value | undefined): Dt | undefined {
   )
 }
 
-const CODES: Readonly<Record<string, Dt>> = {
-  f2: 'float16',
-  f4: 'float32',
-  f8: 'float64',
-  f: 'float32',
-  d: 'float64',
-  e: 'float16',
-  i1: 'int8',
-  i2: 'int16',
-  i4: 'int32',
-  i8: 'int64',
-  u1: 'uint8',
-  u2: 'uint16',
-  u4: 'uint32',
-  u8: 'uint64',
-  '?': 'bool',
-  b1: 'bool',
-}
+const CODES: Readonly<Record<string, Dt>> = { ...NUMPY_CODES, f: 'float32', d: 'float64', e: 'float16', '?': 'bool' }
 
 /** Row-major, whatever lies in memory: Fortran's order would be another answer. @throws {ValueProblem} */
 export function rowMajor(order: Value | undefined): void {

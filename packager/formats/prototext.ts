@@ -41,7 +41,7 @@ class TextReader {
 
   message(type: protobuf.Type, close: string): Json {
     if (++this.depth > MAX_DEPTH) throw this.bad(`at most ${MAX_DEPTH} levels`, 'more')
-    const out: Json = type.create() as unknown as Json
+    const out: Json = type.create() as protobuf.Message & Json
     while (this.at < this.tokens.length && this.tokens[this.at] !== close) {
       const name = this.next()
       const field = type.fields[name]

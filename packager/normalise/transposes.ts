@@ -1,4 +1,5 @@
 import { type Tensor, tensor } from '../../src/tensor.ts'
+import { UNARY } from '../onnx/elementwise.ts'
 import { FOLD } from '../onnx/fold.ts'
 import type { Dim, OnnxGraph, OnnxNode, ValueInfo } from '../onnx/value.ts'
 import { Editor } from './edit.ts'
@@ -21,37 +22,10 @@ export function cancelTransposes(g: OnnxGraph): OnnxGraph {
 }
 
 const SINKABLE: ReadonlySet<string> = new Set([
-  'Abs',
-  'Neg',
-  'Sqrt',
-  'Exp',
-  'Log',
-  'Sin',
-  'Cos',
-  'Tan',
-  'Tanh',
-  'Erf',
-  'Ceil',
-  'Floor',
-  'Round',
-  'Sign',
-  'Reciprocal',
-  'Relu',
-  'LeakyRelu',
-  'Elu',
-  'Selu',
-  'Celu',
-  'Gelu',
-  'Sigmoid',
-  'HardSigmoid',
-  'HardSwish',
-  'Softplus',
-  'Softsign',
-  'ThresholdedRelu',
+  ...UNARY,
   'Cast',
   'Not',
   'IsNaN',
-  'Mish',
   'Add',
   'Sub',
   'Mul',
@@ -101,9 +75,8 @@ function merge(e: Editor, n: OnnxNode, at: number): boolean {
 function sink(e: Editor, n: OnnxNode, at: number): boolean {
   if (n.domain !== '' || n.outputs.length !== 1) return false
   if (SINKABLE.has(n.type)) return elementwise(e, n, at)
-  if (REDUCE.has(n.type)) return reduce(e, n, at)
+  if (REDUCE.has(n.type) || n.type === 'Squeeze') return dropAxes(e, n, at)
   if (n.type === 'Concat') return concat(e, n, at)
-  if (n.type === 'Squeeze') return squeeze(e, n, at)
   if (n.type === 'Unsqueeze') return unsqueeze(e, n, at)
   if (n.type === 'Pad') return pad(e, n, at)
   return false
@@ -204,25 +177,18 @@ function axesOf(e: Editor, value: string | undefined): number[] | undefined {
 const int64s = (values: readonly number[]): Tensor =>
   tensor('int64', [values.length], BigInt64Array.from(values, BigInt))
 
-function reduce(e: Editor, n: OnnxNode, at: number): boolean {
+/** Reduce and Squeeze: the axes by their places in the source; what stays keeps its order. */
+function dropAxes(e: Editor, n: OnnxNode, at: number): boolean {
   const perm = commonTurn(e, n, [n.inputs[0]!])
   const axes = axesOf(e, n.inputs[1])
   if (!perm || !axes || axes.length === 0) return false
   const gone = axes.map((a) => perm[a < 0 ? a + perm.length : a]!).sort((a, b) => a - b)
   const inputs = [turned(e, n.inputs[0]!)!.source, e.constant(`${n.inputs[1]!}/t`, int64s(gone))]
-  if (n.attrs.keepdims !== 0) rebuild(e, n, at, inputs, n.attrs, perm)
-  else {
-    const kept = perm.filter((p) => !gone.includes(p))
-    const rank = [...kept].sort((a, b) => a - b)
-    rebuild(
-      e,
-      n,
-      at,
-      inputs,
-      n.attrs,
-      kept.map((p) => rank.indexOf(p)),
-    )
-  }
+  const kept = perm.filter((p) => !gone.includes(p))
+  const rank = [...kept].sort((a, b) => a - b)
+  const keeps = n.type !== 'Squeeze' && n.attrs.keepdims !== 0
+  const left = keeps ? perm : kept.map((p) => rank.indexOf(p))
+  rebuild(e, n, at, inputs, n.attrs, left)
   return true
 }
 
@@ -238,25 +204,6 @@ function concat(e: Editor, n: OnnxNode, at: number): boolean {
     n.inputs.map((i) => turned(e, i)!.source),
     { axis: perm[axis < 0 ? axis + perm.length : axis]! },
     perm,
-  )
-  return true
-}
-
-function squeeze(e: Editor, n: OnnxNode, at: number): boolean {
-  const perm = commonTurn(e, n, [n.inputs[0]!])
-  const axes = axesOf(e, n.inputs[1])
-  if (!perm || !axes) return false
-  const gone = axes.map((a) => perm[a < 0 ? a + perm.length : a]!)
-  const kept = perm.filter((p) => !gone.includes(p))
-  const rank = [...kept].sort((a, b) => a - b)
-  const inputs = [turned(e, n.inputs[0]!)!.source, e.constant(`${n.inputs[1]!}/t`, int64s(gone.sort((a, b) => a - b)))]
-  rebuild(
-    e,
-    n,
-    at,
-    inputs,
-    n.attrs,
-    kept.map((p) => rank.indexOf(p)),
   )
   return true
 }

@@ -61,8 +61,11 @@ function known(v: Value, rank: number, b: Builder): Value {
   return v.shape || v.data ? v : b.as(v, { shape: b.freshShape(rank) })
 }
 
+/** A size that is known, or computed. */
+type Count = number | Value
+
 /** Reshape to dimensions of which the unknown ones are computed from those of x. */
-function regrouped(x: Value, dims: readonly (number | Value)[], b: Builder): Value {
+function regrouped(x: Value, dims: readonly Count[], b: Builder): Value {
   const open = dims.filter((d) => typeof d !== 'number').length
   if (open <= 1)
     return b.reshape(
@@ -76,58 +79,50 @@ function regrouped(x: Value, dims: readonly (number | Value)[], b: Builder): Val
   return known(b.reshape(x, target), dims.length, b)
 }
 
-const dimOf = (x: Value, axis: number, b: Builder): number | Value => {
+const dimOf = (x: Value, axis: number, b: Builder): Count => {
   const d = x.shape?.[axis]
   return typeof d === 'number' ? d : b.dim(x, axis)
 }
-const scaled = (d: number | Value, by: number, b: Builder): number | Value =>
+const scaled = (d: Count, by: number, b: Builder): Count =>
   typeof d === 'number' ? d * by : b.op('Mul', [d, b.ints([by])])
-const divided = (d: number | Value, by: number, b: Builder): number | Value =>
+const divided = (d: Count, by: number, b: Builder): Count =>
   typeof d === 'number' ? d / by : b.op('Div', [d, b.ints([by])])
 
 /** Both ways between depth and space are a reshape, a transpose and a reshape; the block's coordinates come before the channel. */
-const depthToSpace: OpRow = op({
-  in: ['input'],
-  attrs: { block_size: 'int', data_format: ['NHWC', 'NCHW'] },
-  parts: true,
-  emit: (n, b) => {
-    const { block_size: s, data_format: format } = n.attrs
-    const dim = (axis: number) => dimOf(n.in.input, axis, b)
-    const [c, h, w] = (format === 'NHWC' ? [3, 1, 2] : [1, 2, 3]).map(dim) as [
-      number | Value,
-      number | Value,
-      number | Value,
-    ]
-    const [batch, less, tall, wide] = [dim(0), divided(c, s * s, b), scaled(h, s, b), scaled(w, s, b)]
-    if (format === 'NHWC') {
-      const split = b.transpose(regrouped(n.in.input, [batch, h, w, s, s, less], b), [0, 1, 3, 2, 4, 5])
-      return regrouped(split, [batch, tall, wide, less], b)
-    }
-    const split = b.transpose(regrouped(n.in.input, [batch, s, s, less, h, w], b), [0, 3, 4, 1, 5, 2])
-    return regrouped(split, [batch, less, tall, wide], b)
-  },
+const blocks = (
+  move: (x: Value, sizes: readonly [Count, Count, Count, Count], s: number, last: boolean, b: Builder) => Value,
+): OpRow =>
+  op({
+    in: ['input'],
+    attrs: { block_size: 'int', data_format: ['NHWC', 'NCHW'] },
+    parts: true,
+    emit: (n, b) => {
+      const { block_size, data_format } = n.attrs
+      const dim = (axis: number) => dimOf(n.in.input, axis, b)
+      const last = data_format === 'NHWC'
+      const [c, h, w] = last ? ([3, 1, 2] as const) : ([1, 2, 3] as const)
+      return move(n.in.input, [dim(c), dim(0), dim(h), dim(w)], block_size, last, b)
+    },
+  })
+
+const depthToSpace = blocks((x, [c, batch, h, w], s, last, b) => {
+  const [less, tall, wide] = [divided(c, s * s, b), scaled(h, s, b), scaled(w, s, b)]
+  if (last) {
+    const split = b.transpose(regrouped(x, [batch, h, w, s, s, less], b), [0, 1, 3, 2, 4, 5])
+    return regrouped(split, [batch, tall, wide, less], b)
+  }
+  const split = b.transpose(regrouped(x, [batch, s, s, less, h, w], b), [0, 3, 4, 1, 5, 2])
+  return regrouped(split, [batch, less, tall, wide], b)
 })
 
-const spaceToDepth: OpRow = op({
-  in: ['input'],
-  attrs: { block_size: 'int', data_format: ['NHWC', 'NCHW'] },
-  parts: true,
-  emit: (n, b) => {
-    const { block_size: s, data_format: format } = n.attrs
-    const dim = (axis: number) => dimOf(n.in.input, axis, b)
-    const [c, h, w] = (format === 'NHWC' ? [3, 1, 2] : [1, 2, 3]).map(dim) as [
-      number | Value,
-      number | Value,
-      number | Value,
-    ]
-    const [batch, more, low, narrow] = [dim(0), scaled(c, s * s, b), divided(h, s, b), divided(w, s, b)]
-    if (format === 'NHWC') {
-      const split = b.transpose(regrouped(n.in.input, [batch, low, s, narrow, s, c], b), [0, 1, 3, 2, 4, 5])
-      return regrouped(split, [batch, low, narrow, more], b)
-    }
-    const split = b.transpose(regrouped(n.in.input, [batch, c, low, s, narrow, s], b), [0, 3, 5, 1, 2, 4])
-    return regrouped(split, [batch, more, low, narrow], b)
-  },
+const spaceToDepth = blocks((x, [c, batch, h, w], s, last, b) => {
+  const [more, low, narrow] = [scaled(c, s * s, b), divided(h, s, b), divided(w, s, b)]
+  if (last) {
+    const split = b.transpose(regrouped(x, [batch, low, s, narrow, s, c], b), [0, 1, 3, 2, 4, 5])
+    return regrouped(split, [batch, low, narrow, more], b)
+  }
+  const split = b.transpose(regrouped(x, [batch, c, low, s, narrow, s], b), [0, 3, 5, 1, 2, 4])
+  return regrouped(split, [batch, more, low, narrow], b)
 })
 
 /** Windows of the dimensions 1…m laid out in the last one: a Gather per dimension, then the windows' coordinates go behind. */

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileS
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
+import { alive } from '../../src/alive.ts'
 
 /** One vCPU at 1,769 MB, six at the most. */
 export const cpusFor = (memory: number): number => Math.min(memory / 1769, 6)
@@ -93,15 +94,6 @@ function sweep(parent: string) {
   for (const entry of readdirSync(parent)) {
     const pid = /^modelayer-(\d+)-\d+$/.exec(entry)?.[1]
     if (pid && Number(pid) !== process.pid && !alive(Number(pid))) remove(join(parent, entry))
-  }
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (e) {
-    return (e as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 

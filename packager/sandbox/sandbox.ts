@@ -200,6 +200,7 @@ async function start(options: SandboxOptions): Promise<Sandbox> {
       init,
       invoke: (event) => {
         const result = queue.then(() => invoke(event))
+        // the caller has the error; the next event is not to
         queue = result.catch(() => undefined)
         return result
       },

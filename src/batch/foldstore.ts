@@ -4,6 +4,7 @@ import { link, mkdir, open, readdir, readFile, rename, rm, stat, unlink, writeFi
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { alive } from '../alive.ts'
 import { AppError } from '../errors.ts'
 import type { ObjectInfo, ObjectRef, ObjectStore, PartUpload, WriteOptions, Written } from './types.ts'
 
@@ -171,15 +172,6 @@ async function locked<T>(target: string, work: () => Promise<T>): Promise<T> {
     else if (Number.isNaN(pid) && Date.now() - ((await stat(lock).catch(none))?.mtimeMs ?? Date.now()) > 1000)
       await rm(lock, { force: true })
     await sleep(5)
-  }
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (e) {
-    return (e as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 

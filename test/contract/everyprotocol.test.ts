@@ -4,6 +4,7 @@ import { AppError } from '../../src/errors.ts'
 import { PROTOCOLS } from '../../src/protocols/index.ts'
 import { datatypeOf } from '../../src/protocols/oipdatatypes.ts'
 import type { DType } from '../../src/tensor.ts'
+import { CARRIED } from '../fixtures/sandbox/dtypes.ts'
 import { type Package, serve } from '../unit/runtime/support.ts'
 
 /** How a client of each protocol sends one tensor `v` of shape [rows, 2] as JSON text, and finds `w` in the answer's text. */
@@ -46,21 +47,6 @@ const WAYS: Readonly<Record<string, Way>> = {
   },
 }
 
-const DTYPES = [
-  'float32',
-  'float64',
-  'float16',
-  'int8',
-  'int16',
-  'int32',
-  'int64',
-  'uint8',
-  'uint16',
-  'uint32',
-  'uint64',
-  'bool',
-  'string',
-] as const
 const identity = (dtype: DType): Package => ({
   model: dtype,
   signatures: {
@@ -84,12 +70,12 @@ const resize: Package = {
     },
   },
 }
-const server = serve(...DTYPES.map(identity), resize)
+const server = serve(...CARRIED.map(identity), resize)
 const send = (path: string, text: string) =>
   server.send({ path, text, headers: { 'content-type': 'application/json' } })
 
 /** Two rows of each dtype with what is extreme in it. */
-const ROWS: Readonly<Record<(typeof DTYPES)[number], string>> = {
+const ROWS: Readonly<Record<(typeof CARRIED)[number], string>> = {
   float32: '[[1.5,-3e38],[0.1,-0.5]]',
   float64: '[[1.5,-1e300],[0.1,-0.5]]',
   float16: '[[1.5,-2.0],[0.25,8.0]]',
@@ -118,7 +104,7 @@ const listOf = (body: string): string =>
 test('every protocol has a way', () => assert.deepEqual(Object.keys(WAYS).sort(), PROTOCOLS.map((p) => p.name).sort()))
 
 for (const [name, way] of Object.entries(WAYS)) {
-  for (const dtype of DTYPES)
+  for (const dtype of CARRIED)
     test(`${name}: ${dtype} there and back`, async () => {
       const { status, body } = await send(way.path(dtype), way.body(dtype, 2, ROWS[dtype]))
       if (way.without.includes(dtype)) {

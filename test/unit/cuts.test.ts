@@ -10,10 +10,10 @@ import { openAny } from '../../packager/package/open.ts'
 import { stagePackage } from '../../packager/stage.ts'
 import { type JsonTensor, jsonTensor } from '../../scripts/cases.ts'
 import { createPool, openCuts } from '../../src/cuts.ts'
-import { isAppError } from '../../src/errors.ts'
 import type { Signature } from '../../src/manifest.ts'
 import { openModel } from '../../src/models.ts'
 import { createSession } from '../../src/session.ts'
+import { refused } from '../refused.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'cuts-'))
 after(() => rmSync(scratch, { recursive: true, force: true }))
@@ -38,11 +38,6 @@ function frozen(): string {
   writeFileSync(path, Buffer.from(vector.pb, 'base64'))
   return path
 }
-
-const refused =
-  (code: string, ...words: string[]) =>
-  (e: unknown) =>
-    isAppError(e) && e.code === code && words.every((w) => e.message.includes(w))
 
 describe('a graph that is cut where the runtime computes', () => {
   test('clients send serialized examples, which are bytes; the graph takes what is parsed', async () => {

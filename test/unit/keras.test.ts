@@ -7,21 +7,12 @@ import { unzipSync, zipSync } from 'fflate'
 import { importSource } from '../../packager/import.ts'
 import { LAYER_FAMILIES, LAYERS } from '../../packager/ops/keras/index.ts'
 import { type Case, loadCases, runCase } from '../../scripts/cases.ts'
-import { isAppError } from '../../src/errors.ts'
+import { refused } from '../refused.ts'
 
 const fixtures = join(import.meta.dirname, '../fixtures')
 const scratch = mkdtempSync(join(tmpdir(), 'keras-'))
 after(() => rmSync(scratch, { recursive: true, force: true }))
 const fresh = (): string => mkdtempSync(join(scratch, 'k'))
-
-const refused =
-  (code: string, ...words: string[]) =>
-  (e: unknown) => {
-    assert.ok(isAppError(e), String(e))
-    assert.equal(e.code, code, e.message)
-    for (const w of words) assert.ok(e.message.includes(w), `'${w}' in: ${e.message}`)
-    return true
-  }
 
 async function imported(path: string) {
   const source = await importSource(path)

@@ -10,23 +10,14 @@ import { writeModel } from '../../packager/onnx/write.ts'
 import { recast } from '../../packager/optimise.ts'
 import type { ReadOptions } from '../../packager/readers/index.ts'
 import { checkpointTensors } from '../../packager/readers/trackable.ts'
-import { isAppError } from '../../src/errors.ts'
 import { createSession } from '../../src/session.ts'
+import { refused } from '../refused.ts'
 
 const fixtures = join(import.meta.dirname, '../fixtures')
 const models = join(fixtures, 'models')
 const scratch = mkdtempSync(join(tmpdir(), 'readers-'))
 after(() => rmSync(scratch, { recursive: true, force: true }))
 const fresh = (): string => mkdtempSync(join(scratch, 'r'))
-
-const refused =
-  (code: string, ...words: string[]) =>
-  (e: unknown) => {
-    assert.ok(isAppError(e), String(e))
-    assert.equal(e.code, code, e.message)
-    for (const w of words) assert.ok(e.message.includes(w), `'${w}' in: ${e.message}`)
-    return true
-  }
 
 /** Names of inputs and outputs of the only signature. */
 async function ends(path: string, options?: ReadOptions, signature?: string): Promise<[string[], string[]]> {

@@ -97,17 +97,19 @@ function byLayer(store: WeightStore & { kind: 'layers' }, root: KLayer): Variabl
     })
   for (const [i, { layer, list }] of wanted.entries()) {
     const variables = named ? store.layers.get(layer.name)! : stored[i]![1]
-    if (variables.length !== list.length)
-      throw new AppError('CHECKPOINT_MISMATCH', {
-        where: store.file,
-        expected: `${list.length} weights of ${layer.type} layer '${layer.name}'`,
-        got: `${variables.length}`,
-        fix: ADVICE,
-      })
+    if (variables.length !== list.length) throw counts(store, layer, list.length, variables.length)
     assign(found, list, variables)
   }
   return reader(store, found)
 }
+
+const counts = (store: WeightStore, layer: KLayer, expected: number, got: number): AppError =>
+  new AppError('CHECKPOINT_MISMATCH', {
+    where: store.file,
+    expected: `${expected} weights of ${layer.type} layer '${layer.name}'`,
+    got: `${got}`,
+    fix: ADVICE,
+  })
 
 /** Names hold the layer's name among their parts; models inside models leave theirs out. */
 function byName(store: WeightStore & { kind: 'names' }, root: KLayer): Variables {
@@ -120,13 +122,7 @@ function byName(store: WeightStore & { kind: 'names' }, root: KLayer): Variables
       for (const child of layer.children.values()) visit(child)
       return
     }
-    if (variables.length !== list.length && list.length > 0)
-      throw new AppError('CHECKPOINT_MISMATCH', {
-        where: store.file,
-        expected: `${list.length} weights of ${layer.type} layer '${layer.name}'`,
-        got: `${variables.length}`,
-        fix: ADVICE,
-      })
+    if (variables.length !== list.length && list.length > 0) throw counts(store, layer, list.length, variables.length)
     assign(found, list, variables)
   }
   visit(root)
