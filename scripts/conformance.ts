@@ -31,6 +31,10 @@ if (dirs.length === 0) {
   process.exit(2)
 }
 const cases = dirs.flatMap((d) => collect(d)).filter((c) => !values.only || c.name.includes(values.only))
+if (cases.length === 0) {
+  console.error(`no case.json or cases.json in ${dirs.join(', ')}, nor in the folders right below: unpack archives first`)
+  process.exit(2)
+}
 
 if (values.from !== undefined) await child(Number(values.from))
 else await parent()

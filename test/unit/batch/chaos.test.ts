@@ -76,7 +76,8 @@ async function drain(
           if (c.exitCode !== null || c.signalCode !== null) break
           continue
         }
-        c.send(key)
+        // one that was just killed cannot be sent to; its exit comes next and puts the key back
+        c.send(key, () => {})
         const answer = (await next()) as { status: string } | 'exit'
         if (answer === 'exit') {
           queue.push(key)
