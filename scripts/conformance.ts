@@ -32,7 +32,9 @@ if (dirs.length === 0) {
 }
 const cases = dirs.flatMap((d) => collect(d)).filter((c) => !values.only || c.name.includes(values.only))
 if (cases.length === 0) {
-  console.error(`no case.json or cases.json in ${dirs.join(', ')}, nor in the folders right below: unpack archives first`)
+  console.error(
+    `no case.json or cases.json in ${dirs.join(', ')}, nor in the folders right below: unpack archives first`,
+  )
   process.exit(2)
 }
 
