@@ -9,6 +9,7 @@ const entries = {
   index: 'src/index.ts',
   demo: 'scripts/demo.ts',
   serverless: 'packager/deploy/plugin.ts',
+  thread: 'functions/thread.ts',
 }
 
 const { metafile } = await build({

@@ -52,6 +52,12 @@ export const ERRORS = {
   BAD_INPUT: { fault: 'caller', status: 400, text: 'An input object cannot be read' },
   INPUT_CHANGED: { fault: 'caller', status: 409, text: 'An input object changed while it was read' },
   BATCH_OVERLAP: { fault: 'author', status: 500, text: 'Input and output of a batch overlap' },
+  THREAD_ENDED: {
+    fault: 'platform',
+    status: 500,
+    retryable: true,
+    text: 'A thread of a batch ended, by its hooks or for want of memory',
+  },
   CRASHED: { fault: 'platform', status: 500, text: 'The process died each time on this record' },
   STORE_FAILED: { fault: 'platform', status: 503, retryable: true, text: 'The object store did not answer' },
   LEASE_LOST: { fault: 'platform', status: 503, retryable: true, text: 'Another process has taken over' },

@@ -8,10 +8,9 @@ import { tensorsOf, toOutputs } from '../outputs.ts'
 import { finish, infer, type Limits } from '../predict.ts'
 import type { Feeds, Outputs, Tensors } from '../types.ts'
 import { makeReady } from './ready.ts'
-import { loadListed } from './records.ts'
-import { bytesIn, isStackable, rowsOf, stack, stackKey, unstack } from './stack.ts'
+import { bytesIn, isStackable, rowsOf, slice, stack, stackKey, unstack } from './stack.ts'
 import { createTuner } from './tuner.ts'
-import type { BatchRecord, ReadContext, RecordInput, Result } from './types.ts'
+import type { BatchRecord, Decoded, RecordInput, Result } from './types.ts'
 
 /** What a record is named with. */
 interface Failure {
@@ -19,76 +18,86 @@ interface Failure {
   readonly reason: string
 }
 
-/** A record that is prepared: it has either of `ready` and `failure`. Its input is let go of. */
+/** A record that is prepared, or several in one: it has either of `ready` and `failure`. Its input is let go of. */
 export interface Entry {
   readonly about: Pick<BatchRecord, 'record' | 'source'> & { readonly id: string }
+  readonly count: number
   readonly kind: RecordInput['kind']
   readonly ready?: Feeds
   readonly failure?: Failure
 }
 
 export interface Answerer {
-  /** Decodes and preprocesses; may run while others are in `answer`. Never rejects for what the record is to blame for. */
-  prepare(record: BatchRecord, context: ReadContext, limits: Limits): Promise<Entry>
-  /** One result each, in order. */
-  answer(entries: readonly Entry[], limits: Limits): Promise<Result[]>
-  readonly ms: { prepare: number; infer: number; finish: number }
+  /** May run while others are in `answer`. Never fails for what the record is to blame for. */
+  prepare(record: Decoded, limits: Limits): Entry | Promise<Entry>
+  /** One result for each record, in order, and milliseconds of the graph and behind it. One call after the other. */
+  answer(
+    entries: readonly Entry[],
+    limits: Limits,
+  ): Promise<{ results: Result[]; ms: { infer: number; finish: number } }>
 }
 
 /** Not of the record: whatever comes next would fail in the same way. */
 const FATAL: ReadonlySet<string> = new Set(['LOAD_FAILED', 'DEADLINE'])
 const STACK_BYTES = 32 * 2 ** 20
 
+/** Whether rows of several records go through the graph together. */
+export async function stacks(model: Model, maxRows: number): Promise<boolean> {
+  return maxRows > 1 && isStackable(model.signature) && !overrides(await model.service(), '_inference')
+}
+
 /** Records through a model: each prepared and finished by itself, stacked in between. */
 export async function createAnswerer(model: Model, maxRows: number): Promise<Answerer> {
   const service = await model.service()
   const own = overrides(service, '_inference')
   const bare = !overrides(service, '_postprocess')
-  let stackable = !own && maxRows > 1 && isStackable(model.signature)
+  let stackable = await stacks(model, maxRows)
   const tuner = createTuner(maxRows)
-  const ms = { prepare: 0, infer: 0, finish: 0 }
+  let inferred = 0
 
-  async function prepare(record: BatchRecord, context: ReadContext, limits: Limits): Promise<Entry> {
-    const begin = now()
-    const about = { record: record.record, id: record.id ?? String(record.record), source: record.source }
-    let { kind } = record.input
+  function prepare(r: Decoded, limits: Limits): Entry | Promise<Entry> {
+    const { record, source, count = 1, id = String(record), input } = r
+    const entry = { about: { record, id, source }, count, kind: input.kind }
+    const failed = (e: unknown): Entry => ({ ...entry, failure: ofRecord(e) })
     try {
-      const input = record.input.kind === 'object' ? await loadListed(record.input.ref, context) : record.input
-      kind = input.kind
       if (input.kind === 'object') throw new AppError('BAD_INPUT', { expected: 'a file', got: 'a list' })
-      if (input.kind === 'bad') return { about, kind, failure: input }
-      return { about, kind, ready: await makeReady(model, input, limits) }
+      if (input.kind === 'bad') return { ...entry, failure: input }
+      const ready = makeReady(model, input, limits, count)
+      return ready instanceof Promise
+        ? ready.then((feeds) => ({ ...entry, ready: feeds }), failed)
+        : { ...entry, ready }
     } catch (e) {
-      return { about, kind, failure: ofRecord(e) }
-    } finally {
-      ms.prepare += now() - begin
+      return failed(e)
     }
   }
 
   async function run(entries: readonly Entry[], limits: Limits): Promise<Done[]> {
     const feeds = entries.map((e) => e.ready as Tensors)
     const begin = now()
+    const alone = entries.length === 1 && entries[0]!.count === 1
     try {
       const outputs = await infer(model, stack(feeds), limits)
-      ms.infer += now() - begin
-      if (entries.length === 1) return [{ entry: entries[0]!, outputs }]
-      const rows = feeds.map(rowsOf)
+      const spent = now() - begin
+      inferred += spent
+      if (alone) return [{ entry: entries[0]!, outputs }]
+      const rows = entries.flatMap((e) => (e.count > 1 ? Array<number>(e.count).fill(1) : [rowsOf(e.ready as Tensors)]))
       const split = unstack(tensorsOf(outputs), rows)
       if (split) {
         const total = rows.reduce((a, b) => a + b, 0)
-        tuner.note(total, now() - begin)
-        return split.map((t, i) => ({ entry: entries[i]!, tensors: t }))
+        tuner.note(total, spent)
+        return entries.flatMap(singles).map((entry, i) => ({ entry, tensors: split[i]! }))
       }
       // an output that has not one row for each row of input: this model takes one record at a time
       stackable = false
     } catch (e) {
-      ms.infer += now() - begin
+      inferred += now() - begin
       const failure = ofRecord(e)
-      if (entries.length === 1) return [{ entry: entries[0]!, failure }]
+      if (alone) return [{ entry: entries[0]!, failure }]
     }
     // whoever is to blame is found by halving
-    const half = entries.length >> 1
-    return [...(await run(entries.slice(0, half), limits)), ...(await run(entries.slice(half), limits))]
+    const done: Done[] = []
+    for (const half of halves(entries)) done.push(...(await run(half, limits)))
+    return done
   }
 
   function finished(d: Done, limits: Limits): Result | Promise<Result> {
@@ -109,35 +118,39 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
   }
 
   return {
-    ms,
     prepare,
     async answer(entries, limits) {
-      const done = new Map<Entry, Done>()
+      inferred = 0
+      const done = new Map<number, Done>()
+      const keep = (d: Done) => done.set(d.entry.about.record, d)
       let group: Entry[] = []
       let key: string | undefined
+      let rows = 0
       let bytes = 0
       const flush = async () => {
-        if (group.length > 0) for (const d of await run(group, limits)) done.set(d.entry, d)
+        if (group.length > 0) for (const d of await run(group, limits)) keep(d)
         group = []
+        rows = 0
         bytes = 0
       }
-      for (const entry of entries) {
+      for (const entry of entries.flatMap((e) => cutTo(e, stackable ? tuner.rows : 1))) {
         if (entry.failure) {
-          done.set(entry, { entry, failure: entry.failure })
+          for (const e of singles(entry)) keep({ entry: e, failure: entry.failure })
           continue
         }
         const next = stackable ? stackKey(entry.ready as Tensors) : undefined
         if (next === undefined || next !== key) await flush()
         group.push(entry)
         key = next
+        rows += entry.count
         if (next !== undefined) bytes += bytesIn(entry.ready as Tensors)
-        if (next === undefined || group.length >= tuner.rows || bytes >= STACK_BYTES) await flush()
+        if (next === undefined || rows >= tuner.rows || bytes >= STACK_BYTES) await flush()
       }
       await flush()
       const begin = now()
-      const results = await Promise.all(entries.map((e) => finished(done.get(e)!, limits)))
-      ms.finish += now() - begin
-      return results
+      const all = entries.flatMap((e) => Array.from({ length: e.count }, (_, i) => done.get(e.about.record + i)!))
+      const results = await Promise.all(all.map((d) => finished(d, limits)))
+      return { results, ms: { infer: inferred, finish: now() - begin } }
     },
   }
 }
@@ -153,6 +166,33 @@ function ofRecord(e: unknown): Failure {
   const error = toAppError(e)
   if (FATAL.has(error.code)) throw error
   return { code: error.code, reason: error.message }
+}
+
+/** The records of an entry, each as one. */
+function singles(entry: Entry): Entry[] {
+  const { about, count, kind } = entry
+  if (count === 1) return [entry]
+  return Array.from({ length: count }, (_, i) => {
+    const record = about.record + i
+    return { about: { record, id: String(record) }, count: 1, kind }
+  })
+}
+
+/** An entry in entries of so many records. */
+function cutTo(entry: Entry, most: number): Entry[] {
+  const { about, count, kind, ready } = entry
+  if (count <= most || !ready) return [entry]
+  return Array.from({ length: Math.ceil(count / most) }, (_, i) => {
+    const [from, to] = [i * most, Math.min((i + 1) * most, count)]
+    const record = about.record + from
+    return { about: { record, id: String(record) }, count: to - from, kind, ready: slice(ready as Tensors, from, to) }
+  })
+}
+
+function halves(entries: readonly Entry[]): readonly Entry[][] {
+  if (entries.length === 1) return cutTo(entries[0]!, Math.ceil(entries[0]!.count / 2)).map((e) => [e])
+  const half = entries.length >> 1
+  return [entries.slice(0, half), entries.slice(half)]
 }
 
 /** A record that was given without the batch dimension is answered without it. */

@@ -1,16 +1,29 @@
 import { now } from '../clock.ts'
 import { AppError, type ErrorCode, isAppError } from '../errors.ts'
 import { overrides } from '../hooks.ts'
-import { type Answerer, createAnswerer, type Entry } from './answer.ts'
+import { stacks } from './answer.ts'
 import { ALONE, type Checkpoint, type Claim, LEASE_MS } from './ledger.ts'
 import { linesOf } from './lines.ts'
-import { type Chunk, chunksOf, recordsOf } from './records.ts'
+import {
+  type Answered,
+  createPart,
+  type Part,
+  type PartSpec,
+  type Pending,
+  type Written,
+  writeResults,
+  writing,
+} from './part.ts'
+import { type Chunk, chunksOf, loaded, recordsOf } from './records.ts'
 import type { Control, Run } from './run.ts'
 import { openSink } from './sink.ts'
-import type { BatchRecord, Position, ReadContext, Result, ResultWriter } from './types.ts'
+import type { Threads } from './threads.ts'
+import type { BatchRecord, Position, ReadContext, Result } from './types.ts'
 
 /** `ms`: a chunk should not take longer, so that time is looked at and the lease renewed often enough */
 const CHUNK = { first: 32, records: 256, lists: 32, bytes: 8 * 2 ** 20, ms: 4_000 }
+/** of records that are tiny there may be more: what is done once for a chunk costs more than they do */
+const TINY = { records: 8_192, bytes: 2 ** 19, ms: 20 }
 /** for the checkpoint itself, and for the function to answer */
 const MARGIN_MS = 3_000
 /** a file whose very reading ends the process this often is given up */
@@ -43,14 +56,21 @@ export async function compute(
     note(next)
   }
   const begin = now()
-  const spent = state.ms
-  const answerer = await createAnswerer(model, job.maxRows)
-  const context = await contextOf(run, state.at)
-  const writer = await resultFormat.open({
+  const laps: Record<string, number> = { ...state.ms }
+  const context = await contextOf(run, state)
+  const spec: PartSpec = {
     key: run.item.key,
     format: format.name,
-    signature: model.signature,
-    options: job.outputOptions,
+    maxRows: job.maxRows,
+    result: job.result,
+    preprocess: context.preprocess,
+    options: job.inputOptions,
+    output: job.outputOptions,
+  }
+  const here = await createPart(model, spec)
+  const threads = await threadsFor(run)?.open(spec)
+  const writer = await resultFormat.open({
+    ...writing(spec, model),
     ...(state.at.record > 0 && { state: state.writer }),
   })
   const { contentType, reserve } = resultFormat
@@ -63,21 +83,13 @@ export async function compute(
   let at = state.at
   let counts = state.counts
 
-  const emit = async (answers: readonly Result[], next: Position) => {
-    const results: Result[] = []
-    const lines = answers.map((r) => {
-      const { line, written } = lineOf(writer, r)
-      results.push(written)
-      return line
-    })
-    if (lines.every((l) => typeof l === 'string')) await result.write(lines.join(''))
-    else for (const l of lines) await result.write(l)
-    const failed = results.filter((r) => !r.ok)
-    if (failed.length > 0) await errors.write(failed.map(errorLine).join(''))
+  const emit = async ({ lines, errors: named, counts: more }: Written, next: Position) => {
+    for (const bytes of Array.isArray(lines) ? lines : [lines]) await result.write(bytes)
+    if (named !== '') await errors.write(named)
     counts = {
-      records: counts.records + results.length,
-      answered: counts.answered + results.length - failed.length,
-      failed: counts.failed + failed.length,
+      records: counts.records + more.records,
+      answered: counts.answered + more.answered,
+      failed: counts.failed + more.failed,
     }
     at = next
     control.progress?.(counts, at.offset)
@@ -88,7 +100,7 @@ export async function compute(
     ...state,
     at,
     counts,
-    ms: total(spent, answerer, now() - begin),
+    ms: { ...rounded(laps), total: Math.round((state.ms.total ?? 0) + now() - begin) },
     result: await result.save(),
     errors: await errors.save(),
     writer: writer.state(),
@@ -106,45 +118,52 @@ export async function compute(
   const limits = control.deadline === undefined ? {} : { deadline: control.deadline - MARGIN_MS / 2 }
   let slowest = 0
   let perRecord = 0
+  let bytesPerRecord = CHUNK.bytes
   const timeLeft = () => {
     if (control.signal?.aborted) return false
     return control.deadline === undefined || Date.now() + 1.5 * slowest + MARGIN_MS < control.deadline
   }
-  const answer = async (entries: readonly Promise<Entry>[], next: Position) => {
-    const start = now()
+
+  const submit = async (part: Part, { items }: Chunk): Promise<Pending> =>
+    part.submit(await Promise.all(items.map((r) => loaded(r, context))), limits)
+
+  const land = async ({ written, results = [], ms }: Answered, next: Position) => {
     const before = counts.records
-    await emit(await answerer.answer(await Promise.all(entries), limits), next)
-    const took = now() - start
-    slowest = Math.max(slowest, took)
-    perRecord = took / Math.max(1, counts.records - before)
+    for (const lap of ['prepare', 'infer', 'finish'] as const) laps[lap] = (laps[lap] ?? 0) + ms[lap]
+    await emit(written ?? writeResults(writer, results), next)
+    slowest = Math.max(slowest, ms.total)
+    perRecord = ms.total / Math.max(1, counts.records - before)
   }
 
-  // decoded while the chunk before it is in the graph
-  let ahead: Chunk<Taken> | undefined
-  const drain = async () => {
-    const chunk = ahead
-    ahead = undefined
-    if (chunk) await answer(chunk.items.map(prepared), chunk.next)
+  // decoded, and where there are threads answered, while those before are; they land in their order
+  const flights: { readonly pending: Promise<Pending>; readonly next: Position }[] = []
+  const drain = async (left: number) => {
+    while (flights.length > left) {
+      const { pending, next } = flights.shift()!
+      const answered = await pending
+      await land(await answered(), next)
+    }
   }
-  const prepared = (t: Taken) => t.entry ?? answerer.prepare(t.record!, context, limits)
-  const take = (record: BatchRecord): Taken => {
-    // what is watched waits until it is written down
-    if (record.record < state.watchUntil) return { record }
-    const entry = answerer.prepare(record, context, limits)
+  const start = (chunk: Chunk) => {
+    bytesPerRecord = Math.max(1, chunk.items.reduce((n, r) => n + r.bytes, 0) / (chunk.to - chunk.from))
+    const pending = submit(threads ?? here, chunk)
     // awaited, and told, when its turn comes
-    entry.catch(() => undefined)
-    return { entry }
+    pending.catch(() => undefined)
+    flights.push({ pending, next: chunk.next })
   }
 
   const only = !run.item.onlyErrors ? undefined : await numbersIn(run, run.item.onlyErrors)
-  const chunks = chunksOf(recordsOf(format, context), {
-    count: (record) => {
-      if (record < state.suspectUntil) return 1
-      const most = perRecord === 0 ? CHUNK.first : format.lists ? CHUNK.lists : CHUNK.records
-      return Math.max(1, Math.min(most, Math.floor(CHUNK.ms / perRecord)))
-    },
+  const most = (record: number) => {
+    if (record < state.suspectUntil || only) return 1
+    if (perRecord === 0) return CHUNK.first
+    const most = Math.min(format.lists ? CHUNK.lists : CHUNK.records, CHUNK.ms / perRecord)
+    const tiny = Math.min(TINY.records, TINY.ms / perRecord, TINY.bytes / bytesPerRecord)
+    return Math.max(1, Math.floor(Math.max(most, tiny)))
+  }
+  const stacked = await stacks(model, job.maxRows)
+  const chunks = chunksOf(recordsOf(format, { ...context, ...(stacked && { block: most }) }), {
+    count: most,
     bytes: CHUNK.bytes,
-    take,
     ...(only && { wanted: (record: number) => only.has(record) }),
   })
   try {
@@ -153,20 +172,26 @@ export async function compute(
       throw new AppError('BAD_INPUT', { where: `record ${at.record}`, got: 'what ends the process while it is read' })
     for await (const chunk of chunks) {
       if (!timeLeft()) return await paused()
-      await drain()
-      if (chunk.from < state.watchUntil) await watched(chunk)
-      else ahead = chunk
+      if (chunk.from < state.watchUntil) {
+        await drain(0)
+        await watched(chunk)
+      } else {
+        await drain(threads ? threads.depth - 1 : 0)
+        start(chunk)
+      }
       if (now() - saved > (control.leaseMs ?? LEASE_MS) / 4) await checkpoint()
     }
-    if (ahead && !timeLeft()) return await paused()
-    await drain()
+    if (flights.length > 0 && !timeLeft()) return await paused()
+    await drain(0)
   } catch (e) {
     if (isAppError(e) && e.code === 'DEADLINE') return await paused()
     if (!isAppError(e) || !UNREADABLE.has(e.code)) throw e
-    await drain()
+    await drain(0)
     const bad = { ok: false, record: at.record, id: String(at.record), code: e.code, reason: e.message } as const
-    await emit([bad], at)
+    await emit(writeResults(writer, [bad]), at)
     set({ ...state, error: { code: e.code, reason: e.message } })
+  } finally {
+    threads?.close()
   }
   await result.write(writer.end())
   const sealed = { result: await result.seal(writer.head?.()), errors: await errors.save() }
@@ -179,19 +204,15 @@ export async function compute(
   }
 
   /** What is in hand is written down first, so that the next attempt knows what ended this one. */
-  async function watched({ items, from, to, next }: Chunk<Taken>): Promise<void> {
-    const same = items.length === 1 && state.hand?.from === from && state.hand.to === to
+  async function watched(chunk: Chunk): Promise<void> {
+    const { from, to, next } = chunk
+    const same = to - from === 1 && state.hand?.from === from && state.hand.to === to
     const alone = same ? state.hand!.alone : 0
-    if (alone >= ALONE) return emit([crashed(items[0]!.record!)], next)
+    if (alone >= ALONE) return emit(writeResults(writer, [crashed(chunk.items[0]!)]), next)
     await checkpoint({ hand: { from, to, alone } })
-    await answer(items.map(prepared), next)
+    const answered = await submit(here, chunk)
+    await land(await answered(), next)
   }
-}
-
-/** A record that is being prepared, or one that is to wait. */
-interface Taken {
-  readonly record?: BatchRecord
-  readonly entry?: Promise<Entry>
 }
 
 function crashed({ record, id, source }: BatchRecord): Result {
@@ -199,13 +220,7 @@ function crashed({ record, id, source }: BatchRecord): Result {
   return { ok: false, record, id: id ?? String(record), source, code: 'CRASHED', reason }
 }
 
-function errorLine(r: Result): string {
-  if (r.ok) return ''
-  const { record, id, code, reason } = r
-  return `${JSON.stringify({ record, id, code, reason })}\n`
-}
-
-async function contextOf(run: Run, at: Position): Promise<ReadContext> {
+async function contextOf(run: Run, { at }: Checkpoint): Promise<ReadContext> {
   const { job, info, item } = run
   const { store, model } = job
   const service = await model.service()
@@ -232,18 +247,6 @@ async function checkHead({ info, format }: Run, context: ReadContext): Promise<v
   throw new AppError('BAD_INPUT', { where: info.key, expected: `a file of type ${format.name}`, got: 'another' })
 }
 
-/** A body that cannot be written names its record. */
-function lineOf(writer: ResultWriter, r: Result): { line: string | Uint8Array; written: Result } {
-  try {
-    return { line: writer.write(r), written: r }
-  } catch (e) {
-    if (!isAppError(e) || !r.ok) throw e
-    const { record, id, source } = r
-    const written = { ok: false, record, id, source, code: e.code, reason: e.message } as const
-    return { line: writer.write(written), written }
-  }
-}
-
 /** The records that an earlier run named. */
 async function numbersIn({ job, outputs }: Run, key: string): Promise<Set<number>> {
   const numbers = new Set<number>()
@@ -253,7 +256,13 @@ async function numbersIn({ job, outputs }: Run, key: string): Promise<Set<number
   return numbers
 }
 
-function total(before: Readonly<Record<string, number>>, { ms }: Answerer, wall: number) {
-  const laps: Record<string, number> = { ...ms, total: wall }
-  return Object.fromEntries(Object.entries(laps).map(([k, v]) => [k, Math.round((before[k] ?? 0) + v)]))
+function rounded(laps: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(laps).map(([lap, ms]) => [lap, Math.round(ms)]))
+}
+
+/** Smaller objects are done before another thread has heard of them. */
+const WORTH_BYTES = 2 ** 20
+
+function threadsFor({ job, info, format }: Run): Threads | undefined {
+  return info.size >= WORTH_BYTES || format.lists ? job.threads : undefined
 }

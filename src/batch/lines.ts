@@ -47,3 +47,92 @@ export async function* linesOf(
   }
   if (size > 0) yield take(new Uint8Array(0))
 }
+
+/** Lines that lie together; or one that was too long. */
+export interface LineBlock {
+  readonly bytes: Buffer
+  /** where each begins and ends in `bytes` */
+  readonly spans: Uint32Array
+  /** first byte behind them */
+  readonly next: number
+  readonly tooLong: boolean
+}
+
+export interface BlockOptions {
+  readonly offset?: number
+  readonly max?: number
+  /** how many lines the next block may have */
+  most(): number
+  /** lines without anything but blanks are none */
+  readonly dense?: boolean
+}
+
+/** As {@link linesOf}, but many at a time and with no object for any of them. */
+export async function* lineBlocksOf(
+  chunks: AsyncIterable<Uint8Array>,
+  { offset = 0, max = 64 * 2 ** 20, most, dense = false }: BlockOptions,
+): AsyncGenerator<LineBlock> {
+  let held: Uint8Array[] = []
+  let size = 0
+  let at = offset
+  /** the line that goes over the end of a chunk */
+  const cut = (last: Uint8Array): LineBlock | undefined => {
+    const tooLong = size + last.length > max
+    const bytes = tooLong ? Buffer.alloc(0) : Buffer.concat([...held, last])
+    held = []
+    size = 0
+    const end = endOf(bytes, 0, bytes.length, dense)
+    return tooLong || end >= 0 ? { bytes, spans: Uint32Array.of(0, Math.max(0, end)), next: at, tooLong } : undefined
+  }
+  for await (const chunk of chunks) {
+    let start = 0
+    if (size > 0) {
+      const end = chunk.indexOf(LF)
+      if (end !== -1) {
+        at += end + 1
+        start = end + 1
+        const line = cut(chunk.subarray(0, end))
+        if (line) yield line
+      }
+    }
+    while (size === 0 && start < chunk.length) {
+      const first = start
+      const spans = new Uint32Array(2 * most())
+      let n = 0
+      let tooLong = false
+      for (let end = chunk.indexOf(LF, start); end !== -1 && n < spans.length; end = chunk.indexOf(LF, start)) {
+        tooLong = end - start > max
+        // what was before it goes out first
+        if (tooLong && n > 0) break
+        const last = tooLong ? end : endOf(chunk, start, end, dense)
+        if (last >= 0) {
+          spans[n++] = start - first
+          spans[n++] = last - first
+        }
+        start = end + 1
+        if (tooLong) break
+      }
+      if (start === first) break
+      at += start - first
+      if (n === 0) continue
+      const alone = tooLong && n === 2 && start - first > max
+      const bytes = alone ? Buffer.alloc(0) : Buffer.from(chunk.buffer, chunk.byteOffset + first, start - first)
+      yield { bytes, spans: spans.subarray(0, n), next: at, tooLong: alone }
+    }
+    const rest = chunk.subarray(start)
+    at += rest.length
+    size += rest.length
+    if (size > max) held = []
+    else if (rest.length > 0) held.push(rest)
+  }
+  const line = size > 0 ? cut(new Uint8Array(0)) : undefined
+  if (line) yield line
+}
+
+/** Without the carriage return of CRLF; -1 for a line that is none. */
+function endOf(bytes: Uint8Array, start: number, end: number, dense: boolean): number {
+  if (end > start && bytes[end - 1] === CR) end--
+  if (!dense) return end
+  for (let i = start; i < end; i++) if (bytes[i] !== 32 && bytes[i] !== 9 && bytes[i] !== CR) return end
+  return -1
+}

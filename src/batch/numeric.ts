@@ -1,5 +1,5 @@
 import type { Signature } from '../manifest.ts'
-import type { Tensor } from '../tensor.ts'
+import { sizeOf, type Tensor } from '../tensor.ts'
 import { NumberReader } from '../tensorjson/number.ts'
 import { scanNumbers } from '../tensorjson/numbers.ts'
 import type { Tensors } from '../types.ts'
@@ -11,17 +11,28 @@ const [OPEN_LIST, OPEN, CLOSE, QUOTE, COLON, COMMA, BACKSLASH] = [91, 123, 125, 
  * as by objects in between. Only for inputs of float32; undefined wherever anything is otherwise, faults included: the
  * general way then says what is there.
  */
-export function tensorsOfText(text: Uint8Array, { inputs }: Signature): Tensors | undefined {
+export function tensorsOfText(text: Uint8Array, { inputs }: Signature, room?: Room): Tensors | undefined {
   const reader = new NumberReader(text)
   let at = space(text, 0)
   const list = (alias: string): Tensor | undefined => {
     const spec = Object.hasOwn(inputs, alias) ? inputs[alias] : undefined
-    if (spec?.dtype !== 'float32' || spec.shape === null || text[at] !== OPEN_LIST) return undefined
-    const numbers = scanNumbers(reader, at, true)
+    if (spec?.dtype !== 'float32' || spec.shape === null) return undefined
+    const place = room?.(alias)
+    if (text[at] !== OPEN_LIST) return spec.shape.length === 1 ? number(place) : undefined
+    const numbers = scanNumbers(reader, at, true, place)
     if (!('end' in numbers)) return undefined
     at = space(text, numbers.end)
     const shape = withoutBatch(numbers.shape, spec.shape.length)
-    return shape && { dtype: 'float32', shape, data: numbers.values as Float32Array }
+    const values = numbers.values as Float32Array
+    // what does not fill its place leaves that to the next
+    const data = place && values.buffer === place.buffer && values.length < place.length ? values.slice() : values
+    return shape && { dtype: 'float32', shape, data }
+  }
+  const number = (place: Float32Array = new Float32Array(1)): Tensor | undefined => {
+    place[0] = reader.read(at, true)
+    if (reader.at < 0) return undefined
+    at = space(text, reader.at)
+    return { dtype: 'float32', shape: [], data: place }
   }
   const aliases = Object.keys(inputs)
   if (text[at] === OPEN_LIST) {
@@ -44,6 +55,55 @@ export function tensorsOfText(text: Uint8Array, { inputs }: Signature): Tensors 
     found[alias] = tensor
   } while (text[at] === COMMA)
   return text[at] === CLOSE && space(text, at + 1) === text.length ? found : undefined
+}
+
+/** A list of numbers, each of them an input by itself or none; undefined where it is anything else. */
+export function scalarsOfRow(
+  text: Uint8Array,
+  columns: readonly (string | undefined)[],
+  room: Room,
+): Tensors | undefined {
+  const numbers = scanNumbers(new NumberReader(text), 0, true)
+  if (!('end' in numbers) || numbers.shape.length !== 1 || numbers.shape[0] !== columns.length) return undefined
+  if (space(text, numbers.end) !== text.length) return undefined
+  const tensors: Tensors = {}
+  for (const [i, alias] of columns.entries()) {
+    if (alias === undefined) continue
+    const data = room(alias) ?? new Float32Array(1)
+    data[0] = numbers.values[i]!
+    tensors[alias] = { dtype: 'float32', shape: [], data }
+  }
+  return tensors
+}
+
+/** The place for the numbers of an input, the same until all of it was used. */
+export type Room = (alias: string) => Float32Array | undefined
+
+const ROOM_BYTES = 2 ** 20
+
+/** Places that lie one behind the other, so that rows read into them are stacked already. */
+export function createRoom({ inputs }: Signature): { readonly room: Room; used(tensors: Tensors): void } {
+  const open = new Map<string, { values: Float32Array; at: number; width: number }>()
+  return {
+    room(alias) {
+      const rest = inputs[alias]?.shape?.slice(1)
+      if (!rest?.every((d) => d !== null)) return undefined
+      const width = sizeOf(rest)
+      let place = open.get(alias)
+      if (!place || place.at + width > place.values.length) {
+        const rows = Math.max(1, Math.floor(ROOM_BYTES / 4 / Math.max(1, width)))
+        place = { values: new Float32Array(rows * width), at: 0, width }
+        open.set(alias, place)
+      }
+      return place.values.subarray(place.at, place.at + width)
+    },
+    used(tensors) {
+      for (const [alias, { data }] of Object.entries(tensors)) {
+        const place = open.get(alias)
+        if (place && (data as Float32Array).buffer === place.values.buffer) place.at += place.width
+      }
+    },
+  }
 }
 
 function withoutBatch(shape: readonly number[], rank: number): readonly number[] | undefined {

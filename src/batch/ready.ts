@@ -12,11 +12,13 @@ import { upload } from '../upload.ts'
 import type { RecordInput } from './types.ts'
 
 /** A record's input as `_preprocess` leaves it, or as it would. Files, requests and examples with an image pass the hook; tensors need none. */
-export async function makeReady(
+export function makeReady(
   model: Model,
-  input: Exclude<RecordInput, { kind: 'object' | 'bad' }>,
+  input: Exclude<RecordInput, { kind: 'object' | 'bad' | 'raw' }>,
   limits: Limits,
-): Promise<Feeds> {
+  /** so many records in one, whose tensors have the batch dimension */
+  count = 1,
+): Feeds | Promise<Feeds> {
   const { signature } = model
   switch (input.kind) {
     case 'file': {
@@ -29,6 +31,7 @@ export async function makeReady(
     case 'instance':
       return toFeeds(fromInstance(input.value, signature), signature)
     case 'tensors':
+      if (count > 1) return toFeeds(input.tensors, signature)
       return toFeeds(Object.fromEntries(Object.entries(input.tensors).map(([a, t]) => [a, withBatch(t)])), signature)
     case 'example':
       return fromExample(model, input.bytes, limits)
@@ -86,7 +89,7 @@ function withBatch(t: Tensor): Tensor {
  * A tf.Example goes to a model as the model wants it: serialized, where it parses examples itself; as the file of a form, where it
  * has a `_preprocess` and the example an encoded image; otherwise feature by feature, by the names of the inputs.
  */
-async function fromExample(model: Model, bytes: Uint8Array, limits: Limits): Promise<Feeds> {
+function fromExample(model: Model, bytes: Uint8Array, limits: Limits): Feeds | Promise<Feeds> {
   const { signature } = model
   const inputs = Object.entries(signature.inputs)
   const parsed = new Set((signature.cuts ?? []).flatMap((c) => c.inputs))

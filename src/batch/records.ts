@@ -1,4 +1,5 @@
 import { AppError, isAppError } from '../errors.ts'
+import { toAppError } from '../log.ts'
 import { formatOf } from './formats/index.ts'
 import type { BatchRecord, ObjectRef, Position, ReadContext, RecordFormat, RecordInput } from './types.ts'
 
@@ -21,7 +22,7 @@ async function* followed(format: RecordFormat, context: ReadContext): AsyncGener
   for await (const item of format.read({ ...context, from: outer })) {
     const { input } = item
     if (input.kind === 'object' && !isSingle(input.ref))
-      for await (const r of recordsInside(input.ref, { ...context, from: inner })) {
+      for await (const r of recordsInside(input.ref, { ...context, from: inner, block: undefined })) {
         const extra: Inside = { outer, inner: r.next }
         const id = `${item.id ?? input.ref.key}#${r.id ?? r.record}`
         yield { ...r, record, id, next: { record: record + 1, extra } }
@@ -42,9 +43,11 @@ async function* recordsInside(ref: ObjectRef, context: ReadContext): AsyncGenera
   let next = context.from ?? { record: 0 }
   try {
     const { row, inside } = await openListed(ref, context)
+    const decode = await row.decode?.(inside)
     for await (const r of row.read(inside)) {
       next = r.next
-      yield r
+      // what comes after may be of another format
+      yield r.input.kind === 'raw' ? { ...r, ...decode!(r.input) } : r
     }
   } catch (e) {
     if (!isAppError(e)) throw e
@@ -74,25 +77,37 @@ async function openListed(ref: ObjectRef, context: ReadContext) {
   return { row, inside: { ...context, info, bytes } satisfies ReadContext }
 }
 
+/** What a list names is read when its turn comes. What is wrong with it is its own. */
+export async function loaded(record: BatchRecord, context: ReadContext): Promise<BatchRecord> {
+  if (record.input.kind !== 'object') return record
+  try {
+    return { ...record, input: await loadListed(record.input.ref, context) }
+  } catch (e) {
+    const { code, message } = toAppError(e)
+    return { ...record, input: { kind: 'bad', code, reason: message } }
+  }
+}
+
 /** What an object of a list holds, where that is one record. */
-export async function loadListed(ref: ObjectRef, context: ReadContext): Promise<RecordInput> {
+async function loadListed(ref: ObjectRef, context: ReadContext): Promise<RecordInput> {
   const { row, inside } = await openListed(ref, { ...context, from: undefined })
-  for await (const r of row.read(inside)) return r.input
+  for await (const r of row.read(inside)) {
+    if (r.input.kind !== 'object' && r.input.kind !== 'raw') return r.input
+    throw new AppError('BAD_INPUT', { where: ref.key, expected: 'a file', got: 'a list' })
+  }
   throw new AppError('BAD_INPUT', { where: ref.key, expected: 'a record', got: 'none' })
 }
 
-export interface ChunkLimits<T> {
+export interface ChunkLimits {
   /** how many records a chunk that begins with this one may have */
   count(record: number): number
   readonly bytes: number
   /** records that are passed over, because they were answered before */
   wanted?(record: number): boolean
-  /** what is kept of a record: made at once, so that what was parsed for it dies young */
-  take(record: BatchRecord): T
 }
 
-export interface Chunk<T> {
-  readonly items: readonly T[]
+export interface Chunk {
+  readonly items: readonly BatchRecord[]
   /** number of the first record, and of the one after the last */
   readonly from: number
   readonly to: number
@@ -100,19 +115,21 @@ export interface Chunk<T> {
 }
 
 /** Consecutive records, few enough to be held. A source that fails does so after the records before are out. */
-export async function* chunksOf<T>(
+export async function* chunksOf(
   records: AsyncIterable<BatchRecord>,
-  { count, bytes, wanted, take }: ChunkLimits<T>,
-): AsyncGenerator<Chunk<T>> {
-  let items: T[] = []
+  { count, bytes, wanted }: ChunkLimits,
+): AsyncGenerator<Chunk> {
+  let items: BatchRecord[] = []
+  let held = 0
   let from = 0
   let size = 0
   let room = 0
   let last: BatchRecord | undefined
   let failed: { readonly error: unknown } | undefined
-  const cut = (): Chunk<T> => {
-    const chunk = { items, from, to: last!.record + 1, next: last!.next }
+  const cut = (): Chunk => {
+    const chunk = { items, from, to: last!.record + (last!.count ?? 1), next: last!.next }
     items = []
+    held = 0
     return chunk
   }
   const source = records[Symbol.asyncIterator]()
@@ -125,16 +142,17 @@ export async function* chunksOf<T>(
       if (!next || next.done) break
       const r = next.value
       if (wanted && !wanted(r.record)) continue
-      if (items.length > 0 && size + r.bytes > bytes) yield cut()
+      if (items.length > 0 && (size + r.bytes > bytes || held + (r.count ?? 1) > room)) yield cut()
       if (items.length === 0) {
         from = r.record
         size = 0
         room = count(r.record)
       }
-      items.push(take(r))
+      items.push(r)
+      held += r.count ?? 1
       size += r.bytes
       last = r
-      if (items.length >= room) yield cut()
+      if (held >= room) yield cut()
     }
     if (items.length > 0) yield cut()
   } finally {

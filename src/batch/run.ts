@@ -10,6 +10,7 @@ import { publishRun } from './publish.ts'
 import { readWhole } from './reliable.ts'
 import { RESULT_FORMATS, type ResultName } from './results/index.ts'
 import { discard } from './sink.ts'
+import type { Threads } from './threads.ts'
 import type {
   Counts,
   Done,
@@ -40,6 +41,8 @@ export interface Job {
   readonly format?: string
   /** most rows of one run of the graph; 1 switches stacking off */
   readonly maxRows: number
+  /** that answer records of large objects beside this one */
+  readonly threads?: Threads
 }
 
 /** An object to answer. */
@@ -147,8 +150,11 @@ async function work(run: Run, held: Claim, control: Control): Promise<Outcome> {
     }
     const vanished = isAppError(e) && e.code === 'UPLOAD_GONE'
     if (vanished) await discardAll(run, state)
-    // A failed attempt is no crash, so the lease goes and the checkpoint stays. Where even that fails, the first error tells more.
-    await held.leave(vanished ? fresh(run.names.run) : state).catch(() => undefined)
+    // A failed attempt is no crash, unless it was one of a thread, so the lease goes and the checkpoint stays. Where even that fails,
+    // the first error tells more.
+    const ended = isAppError(e) && e.code === 'THREAD_ENDED'
+    const left = vanished ? fresh(run.names.run) : ended ? afterTrouble(state) : state
+    await held.leave(left).catch(() => undefined)
     throw e
   }
 }

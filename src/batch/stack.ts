@@ -41,6 +41,8 @@ function concat(tensors: readonly Tensor[]): Tensor {
   const rows = tensors.reduce((n, t) => n + t.shape[0]!, 0)
   const whole = [rows, ...shape.slice(1)]
   if (dtype === 'string') return { dtype, shape: whole, data: tensors.flatMap((t) => t.data as string[]) }
+  const together = adjacent(tensors)
+  if (together) return { dtype, shape: whole, data: together }
   const data = new DTYPES[dtype].array(sizeOf(whole))
   let at = 0
   for (const t of tensors) {
@@ -50,6 +52,19 @@ function concat(tensors: readonly Tensor[]): Tensor {
   return { dtype, shape: whole, data }
 }
 
+/** The memory of tensors that lie one behind the other. */
+export function adjacent(tensors: readonly Tensor[]): TensorData | undefined {
+  const { dtype, data: first } = tensors[0]!
+  if (Array.isArray(first) || dtype === 'string') return undefined
+  let end = first.byteOffset
+  for (const { data } of tensors) {
+    if (Array.isArray(data) || data.buffer !== first.buffer || data.byteOffset !== end) return undefined
+    end += data.byteLength
+  }
+  const { array, bytes } = DTYPES[dtype]
+  return new array(first.buffer as ArrayBuffer, first.byteOffset, (end - first.byteOffset) / bytes)
+}
+
 /** The outputs by record; undefined where one of them has not a row for each row that was fed. */
 export function unstack(outputs: Tensors, rows: readonly number[]): Tensors[] | undefined {
   const total = rows.reduce((a, b) => a + b, 0)
@@ -57,13 +72,19 @@ export function unstack(outputs: Tensors, rows: readonly number[]): Tensors[] | 
   if (entries.some(([, t]) => t.shape[0] !== total)) return undefined
   let at = 0
   return rows.map((n) => {
-    const own = entries.map(([alias, t]) => [alias, slice(t, at, n)] as const)
+    const own: Tensors = {}
+    for (const [alias, t] of entries) own[alias] = rowsFrom(t, at, n)
     at += n
-    return Object.fromEntries(own)
+    return own
   })
 }
 
-function slice({ dtype, shape, data }: Tensor, from: number, rows: number): Tensor {
+/** The rows from one to before another, in the same memory. */
+export function slice(feeds: Tensors, from: number, to: number): Tensors {
+  return Object.fromEntries(Object.entries(feeds).map(([alias, t]) => [alias, rowsFrom(t, from, to - from)]))
+}
+
+function rowsFrom({ dtype, shape, data }: Tensor, from: number, rows: number): Tensor {
   const width = sizeOf(shape.slice(1))
   const [start, end] = [from * width, (from + rows) * width]
   const part: TensorData = Array.isArray(data) ? data.slice(start, end) : data.subarray(start, end)

@@ -11,6 +11,8 @@ const SHORT = 8
 const GOOD = 0.93
 /** of the best rate: larger ones are not tried after one that is as bad as that */
 const BAD = 0.8
+/** shorter runs say more of the call than of the graph, and of what else the machine does */
+const CALL_MS = 1
 /** no run of the graph should take much longer */
 const LONG_MS = 500
 
@@ -36,8 +38,9 @@ export function createTuner(max: number, start = 8): Tuner {
   const judge = () => {
     rates.set(rows, rate)
     const best = Math.max(...rates.values())
-    const climbs = rows > 1 && rows < max && rate > BAD * best && shortest < LONG_MS
-    const lower = !climbs && rates.get(Math.min(start, max)) === best && !rates.has(1)
+    const good = shortest < CALL_MS || (rate > BAD * best && shortest < LONG_MS)
+    const climbs = rows > 1 && rows < max && good
+    const lower = !good && rates.get(Math.min(start, max)) === best && !rates.has(1)
     if (climbs) rows = Math.min(2 * rows, max)
     else if (lower) rows = 1
     else settle()

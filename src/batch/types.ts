@@ -88,8 +88,25 @@ export type RecordInput =
   | { readonly kind: 'example'; readonly bytes: Uint8Array }
   /** another object, read when its turn comes: lines of manifests, the objects of a prefix */
   | { readonly kind: 'object'; readonly ref: ObjectRef }
+  /** as it lies in the file, in buffers that nothing else uses: {@link RecordFormat.decode} makes one of the others of it */
+  | Raw
   /** what could not be read; the rest of the file goes on */
   | { readonly kind: 'bad'; readonly code: string; readonly reason: string }
+
+export interface Raw {
+  readonly kind: 'raw'
+  readonly bytes: Uint8Array
+  /** of a record that is several: where each begins and ends in `bytes` */
+  readonly spans?: Uint32Array
+  /** what else decoding needs to know; JSON */
+  readonly about?: unknown
+}
+
+/** A record as input, and what it calls itself. */
+export interface Named {
+  readonly id?: string
+  readonly input: Exclude<RecordInput, Raw>
+}
 
 /**
  * Where reading goes on; JSON. `record` counts from 0 over the whole input. A format that can seek has `offset` (a byte of the
@@ -104,6 +121,8 @@ export interface Position {
 export interface BatchRecord {
   /** from 0, in input order, without gaps */
   readonly record: number
+  /** so many consecutive records in one: `raw` with spans, or `tensors` with a batch dimension of that size. Absent: one record */
+  readonly count?: number
   /** what the record is called in results: a name inside an archive, an id column; absent: the number */
   readonly id?: string
   readonly input: RecordInput
@@ -113,6 +132,11 @@ export interface BatchRecord {
   readonly next: Position
   /** the text of the record where it is text: what a join writes beside the prediction */
   readonly source?: string
+}
+
+/** A record whose input is no bytes of a format any more. */
+export interface Decoded extends Omit<BatchRecord, 'input'> {
+  readonly input: Named['input']
 }
 
 /** What users may say about their input. */
@@ -129,6 +153,12 @@ export interface InputOptions {
   readonly maxRecordBytes?: number
 }
 
+/** What the model and the user say about records; it is the same in each thread. */
+export type DecodeContext = Pick<ReadContext, 'signature' | 'fields' | 'preprocess' | 'options'>
+
+/** One record. Never throws: what is wrong with it is in its input. */
+export type Decode = (raw: Omit<Raw, 'spans'>) => Named
+
 export interface ReadContext {
   readonly store: ObjectStore
   readonly info: ObjectInfo
@@ -136,6 +166,8 @@ export interface ReadContext {
   bytes(start?: number, end?: number): AsyncIterable<Uint8Array>
   /** absent: from the beginning */
   readonly from?: Position
+  /** how many consecutive records may come as one, from this one on; absent: 1 */
+  block?(record: number): number
   readonly signature: Signature
   /** fields of the model's form, where it declares them */
   readonly fields?: Readonly<Record<string, FieldSpec>>
@@ -162,6 +194,8 @@ export interface RecordFormat {
    * be read on is thrown as BAD_INPUT with the record number in `where`.
    */
   read(context: ReadContext): AsyncIterable<BatchRecord>
+  /** For a format that yields `raw`: reading only finds where records begin, and this work is done in any thread. */
+  decode?(context: DecodeContext): Promise<Decode>
 }
 
 /** One record answered or named, in input order. */
@@ -232,6 +266,8 @@ export interface ResultFormat {
   key(names: Names): string
   /** bytes at the start that are known at the end only: a count in a header */
   readonly reserve?: number
+  /** what is written of a record depends on that record alone, so any thread may write it */
+  readonly separate?: true
   open(context: WriteContext): ResultWriter | Promise<ResultWriter>
   /** an object that lists a whole job, made from the `.done.json` of its items */
   readonly manifest?: JobManifest

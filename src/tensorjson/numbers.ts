@@ -21,18 +21,23 @@ export interface NoNumbers {
 
 /** Tensors have no more dimensions. */
 const MAX_RANK = 32
-const [OPEN, CLOSE, COMMA] = [91, 93, 44]
+const [OPEN, CLOSE, COMMA, ZERO, NINE] = [91, 93, 44, 48, 57]
 const FIRST_ROOM = 16
 
 /**
  * Reads a nested list of numbers straight into one array, with no object for any level. Where the text is anything else (strings, objects,
- * levels of several lengths, a fault), the general parser says what is there. `narrow` reads into float32.
+ * levels of several lengths, a fault), the general parser says what is there. `narrow` reads into float32, and into `room` as long as that lasts.
  */
-export function scanNumbers(reader: NumberReader, start: number, narrow = false): Numbers | NoNumbers {
+export function scanNumbers(
+  reader: NumberReader,
+  start: number,
+  narrow = false,
+  room?: Float32Array,
+): Numbers | NoNumbers {
   const { text } = reader
   reader.integral = true
   const Values = narrow ? Float32Array : Float64Array
-  let values = new Values(FIRST_ROOM)
+  let values: Float64Array | Float32Array = room ?? new Values(FIRST_ROOM)
   let count = 0
   let long: Map<number, string> | undefined
   const shape: number[] = []
@@ -62,8 +67,11 @@ export function scanNumbers(reader: NumberReader, start: number, narrow = false)
         if (leaf >= 0 || depth === 0) return { failed: at }
         leaf = depth
       }
-      const value = reader.read(at, narrow)
-      if (reader.at < 0) return { failed: at }
+      const next = text[at + 1]
+      // a digit by itself: most of what images hold
+      const digit = (next === COMMA || next === CLOSE) && c >= ZERO && c <= NINE
+      const value = digit ? c - ZERO : reader.read(at, narrow)
+      if (!digit && reader.at < 0) return { failed: at }
       if (count === values.length) {
         const wider = new Values(roomFor(count, at - start, text.length - start))
         wider.set(values)
@@ -78,7 +86,7 @@ export function scanNumbers(reader: NumberReader, start: number, narrow = false)
         }
       }
       count++
-      at = reader.at
+      at = digit ? at + 1 : reader.at
     }
     // behind it: a comma, or the end of one level or more
     for (;;) {

@@ -1,6 +1,6 @@
 import { AppError } from '../../errors.ts'
 import { sniff } from '../../image/sniff.ts'
-import type { BatchRecord, ReadContext, RecordFormat, RecordInput } from '../types.ts'
+import type { BatchRecord, Named, ReadContext, RecordFormat } from '../types.ts'
 import { maxOf, tooLarge } from './limits.ts'
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -47,7 +47,7 @@ function notAnImage(where: string, bytes: Uint8Array): AppError {
  * A file of an archive. Its name is a label, never a path: hooks get the last part of it, and nothing here opens a file by it.
  * What is called an image has to be one; what else there is (sounds, documents) is the affair of `_preprocess`.
  */
-export function archived(name: string, bytes: Buffer, max: number): RecordInput {
+export function archived(name: string, bytes: Buffer, max: number): Named['input'] {
   if (bytes.length > max) return tooLarge(name)
   const input = fileInput(name, bytes)
   if (input.contentType === UNKNOWN || isImage(bytes)) return input

@@ -1,9 +1,7 @@
-import { parseJson } from '../../json.ts'
-import { linesOf } from '../lines.ts'
-import { tensorsOfText } from '../numeric.ts'
+import { lineBlocksOf } from '../lines.ts'
 import type { BatchRecord, ReadContext, RecordFormat } from '../types.ts'
 import { maxOf, tooLarge } from './limits.ts'
-import { attempt, type Named, valueReader } from './value.ts'
+import { valueDecoder } from './value.ts'
 
 /** JSON Lines: a record a line, empty lines are none. */
 export const jsonl = {
@@ -11,35 +9,26 @@ export const jsonl = {
   suffixes: ['.jsonl', '.ndjson', '.jsonlines'],
   match: (head) => !head.includes(0),
   read: readJsonLines,
+  decode: valueDecoder('the line'),
 } as const satisfies RecordFormat
 
 async function* readJsonLines(context: ReadContext): AsyncGenerator<BatchRecord> {
-  const { from, options } = context
-  const direct = !context.preprocess && options.inputFilter === undefined && options.idField === undefined
-  const read = await valueReader(context)
+  const { from, source } = context
   let record = from?.record ?? 0
   const offset = from?.offset ?? 0
-  const max = maxOf(context)
-  for await (const line of linesOf(context.bytes(offset), { offset, max })) {
-    const { bytes, tooLong, next } = line
-    if (!tooLong && isBlank(bytes)) continue
-    const tensors = direct && !tooLong ? tensorsOfText(bytes, context.signature) : undefined
-    const named: Named = tooLong
-      ? { input: tooLarge('the line') }
-      : tensors
-        ? { input: { kind: 'tensors', tensors } }
-        : attempt<Named>(
-            () => read(parseJson(bytes, 'the line')),
-            (input) => ({ input }),
-          )
+  const most = () => (source ? 1 : (context.block?.(record) ?? 1))
+  for await (const block of lineBlocksOf(context.bytes(offset), { offset, max: maxOf(context), most, dense: true })) {
+    const { bytes, spans, tooLong, next } = block
+    const count = spans.length / 2
+    const line = bytes.subarray(spans[0], spans[1])
     yield {
       record,
-      ...named,
-      bytes: bytes.length,
-      next: { record: ++record, offset: next },
-      ...(context.source && { source: bytes.toString() }),
+      ...(count > 1 && { count }),
+      input: tooLong ? tooLarge('the line') : count > 1 ? { kind: 'raw', bytes, spans } : { kind: 'raw', bytes: line },
+      bytes: count > 1 ? bytes.length : line.length,
+      next: { record: record + count, offset: next },
+      ...(source && { source: line.toString() }),
     }
+    record += count
   }
 }
-
-const isBlank = (bytes: Buffer) => bytes.every((b) => b === 32 || b === 9 || b === 13)

@@ -1,5 +1,5 @@
 import { AppError } from '../../errors.ts'
-import type { ReadContext, RecordInput } from '../types.ts'
+import type { Named, ReadContext } from '../types.ts'
 
 const MAX_RECORD = 64 * 2 ** 20
 
@@ -8,12 +8,12 @@ export function maxOf({ options }: Pick<ReadContext, 'options'>): number {
 }
 
 /** A record that is passed over instead of held. */
-export function tooLarge(where: string): RecordInput {
+export function tooLarge(where: string): Named['input'] {
   const { code, message } = new AppError('BODY_TOO_LARGE', { where })
   return { kind: 'bad', code, reason: message }
 }
 
-export function badRecord(where: string, expected: string, got: string): RecordInput {
+export function badRecord(where: string, expected: string, got: string): Named['input'] {
   const { code, message } = new AppError('BAD_INPUT', { where, expected, got })
   return { kind: 'bad', code, reason: message }
 }

@@ -1,5 +1,6 @@
 import { Gatherer } from '../../gather.ts'
 import { isNpy } from '../../npy.ts'
+import type { Tensor } from '../../tensor.ts'
 import type { BatchRecord, ReadContext, RecordFormat, RecordInput } from '../types.ts'
 import { broken, maxOf } from './limits.ts'
 import { type NpyRows, openRows } from './rows.ts'
@@ -29,16 +30,19 @@ async function* readArray(context: ReadContext): AsyncGenerator<BatchRecord> {
   let record = from?.record ?? 0
   const bytes = gather(context, rows.offset(record))
   try {
-    for (; record < rows.count; ) {
-      const row = await takeRow(bytes, rows, `${info.key}, row ${record}`)
-      yield {
-        record,
-        input: attempt<RecordInput>(
-          () => ({ kind: 'tensors', tensors: { [alias]: rows.tensor(row) } }),
-          (input) => input,
-        ),
-        bytes: row.length,
-        next: { record: ++record, offset: bytes.at },
+    while (record < rows.count) {
+      const most = Math.min(roomFor(context, record, rows.width), rows.count - record)
+      const start = bytes.at
+      const block = await takeRows(bytes, rows, most, `${info.key}, row ${record}`)
+      for (const { tensor, first, count } of rowTensors(rows, block)) {
+        record += count
+        yield {
+          record: record - count,
+          ...(count > 1 && { count }),
+          input: tensor.kind === 'bad' ? tensor : { kind: 'tensors', tensors: { [alias]: tensor.tensor } },
+          bytes: count * rows.width,
+          next: { record, offset: start + (first + count) * rows.width },
+        }
       }
     }
   } finally {
@@ -50,8 +54,32 @@ function gather(context: ReadContext, start: number): Gatherer {
   return new Gatherer(context.bytes(start)[Symbol.asyncIterator](), start)
 }
 
-export async function takeRow(bytes: Gatherer, { width }: NpyRows, where: string): Promise<Buffer> {
-  const row = await bytes.take(width)
-  if (row.length === width) return row
-  throw broken(where, `${width} bytes`, `${row.length}, and the end of the file`)
+/** how many bytes of rows are read as one */
+const BLOCK_BYTES = 8 * 2 ** 20
+
+function roomFor({ block }: ReadContext, record: number, width: number): number {
+  return Math.max(1, Math.min(block?.(record) ?? 1, Math.floor(BLOCK_BYTES / width)))
 }
+
+/** Whole rows, fewer than wanted where the file ends before; at least one. */
+export async function takeRows(bytes: Gatherer, { width }: NpyRows, count: number, where: string): Promise<Buffer> {
+  const rows = await bytes.take(count * width)
+  if (rows.length >= width) return rows.subarray(0, rows.length - (rows.length % width))
+  throw broken(where, `${width} bytes`, `${rows.length}, and the end of the file`)
+}
+
+/** All rows as one tensor; where one of them holds what the input cannot, each by itself. */
+function* rowTensors(rows: NpyRows, block: Buffer): Generator<{ tensor: Rows | Bad; first: number; count: number }> {
+  const count = block.length / rows.width
+  const read = (first: number, n: number) =>
+    attempt<Rows | Bad>(
+      () => ({ kind: 'rows', tensor: rows.tensor(block.subarray(first * rows.width, (first + n) * rows.width), n) }),
+      (bad) => bad as Bad,
+    )
+  const all = read(0, count)
+  if (count === 1 || all.kind === 'rows') return yield { tensor: all, first: 0, count }
+  for (let first = 0; first < count; first++) yield { tensor: read(first, 1), first, count: 1 }
+}
+
+type Rows = { readonly kind: 'rows'; readonly tensor: Tensor }
+type Bad = Extract<RecordInput, { kind: 'bad' }>

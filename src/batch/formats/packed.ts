@@ -23,6 +23,7 @@ export function packed(row: RecordFormat): RecordFormat[] {
     suffixes: [...row.suffixes.map((s) => s + suffix), ...(SHORT[row.name + suffix] ?? [])],
     match: (head) => magic.every((byte, i) => head[i] === byte),
     read: (context) => readPacked(row, context, codec, open),
+    ...(row.decode && { decode: row.decode }),
   }))
 }
 

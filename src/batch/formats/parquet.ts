@@ -2,10 +2,10 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { AsyncBuffer, Compressors } from 'hyparquet'
 import { isAppError } from '../../errors.ts'
 import { stringify } from '../../json.ts'
-import type { BatchRecord, ReadContext, RecordFormat } from '../types.ts'
+import type { BatchRecord, Named, ReadContext, RecordFormat } from '../types.ts'
 import { readRange } from './central.ts'
 import { broken } from './limits.ts'
-import { attempt, isObject, type Named, rowValue, takesRequests, valueReader } from './value.ts'
+import { attempt, isObject, rowValue, takesRequests, valueReader } from './value.ts'
 
 /** Rows with the names of columns; row groups are read one after the other, of their columns those that are needed. */
 export const parquet = {

@@ -12,8 +12,8 @@ export interface NpyRows {
   readonly width: number
   /** where row `n` begins */
   offset(n: number): number
-  /** the row as the model wants it */
-  tensor(bytes: Buffer): Tensor
+  /** rows as the model wants them; several have a batch dimension, one has none */
+  tensor(bytes: Buffer, count?: number): Tensor
 }
 
 /** Longer than any header that numpy writes for arrays without named columns. */
@@ -40,7 +40,7 @@ export async function openRows(bytes: Gatherer, spec: TensorSpec, where: string,
     count,
     width,
     offset: (n) => header.size + n * width,
-    tensor: (row) => cast(npyTensor(header, shape, row), spec.dtype, where),
+    tensor: (bytes, n = 1) => cast(npyTensor(header, n > 1 ? [n, ...shape] : shape, bytes), spec.dtype, where),
   }
 }
 
@@ -71,6 +71,8 @@ export function cast(t: Tensor, dtype: DType, where: string): Tensor {
   if (t.dtype === dtype) return t
   const lossless = isFloat(dtype) ? !HALVES.has(t.dtype) : isInteger(dtype) && isInteger(t.dtype)
   if (Array.isArray(t.data) || HALVES.has(dtype) || !lossless) throw broken(where, dtype, t.dtype)
+  if (isFloat(dtype) && !LONG.has(t.dtype))
+    return { dtype, shape: t.shape, data: new DTYPES[dtype].array(t.data as ArrayLike<number>) }
   const data = new DTYPES[dtype].array(t.data.length) as NumericArray
   for (const [i, v] of t.data.entries()) {
     data[i] = data instanceof BigInt64Array || data instanceof BigUint64Array ? BigInt(v) : Number(v)
@@ -81,5 +83,6 @@ export function cast(t: Tensor, dtype: DType, where: string): Tensor {
 }
 
 const HALVES: ReadonlySet<DType> = new Set(['float16', 'bfloat16', 'string'])
+const LONG: ReadonlySet<DType> = new Set(['int64', 'uint64'])
 const isFloat = (dtype: DType) => dtype === 'float32' || dtype === 'float64'
 const isInteger = (dtype: DType) => /^u?int|^bool$/.test(dtype)

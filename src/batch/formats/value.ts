@@ -1,19 +1,16 @@
 import { isAppError } from '../../errors.ts'
+import { parseJson } from '../../json.ts'
 import { selector } from '../jsonpath.ts'
-import type { ReadContext, RecordInput } from '../types.ts'
+import { createRoom, tensorsOfText } from '../numeric.ts'
+import type { Decode, DecodeContext, Named, ReadContext } from '../types.ts'
 import { badRecord } from './limits.ts'
-
-export interface Named {
-  readonly id?: string
-  readonly input: RecordInput
-}
 
 /**
  * A parsed record as input: filtered, named, and handed to `_preprocess` where that can take it. `refine` is for what no filter
  * was asked for.
  */
 export async function valueReader(
-  context: ReadContext,
+  context: DecodeContext,
   refine: (value: unknown) => unknown = (value) => value,
 ): Promise<(value: unknown) => Named> {
   const { options } = context
@@ -35,8 +32,27 @@ function idOf(value: unknown, field: string | undefined): { id?: string } {
     : {}
 }
 
+/** Decodes records that are JSON, each by itself. */
+export function valueDecoder(where: string): (context: DecodeContext) => Promise<Decode> {
+  return async (context) => {
+    const { options, preprocess, signature } = context
+    const direct = !preprocess && options.inputFilter === undefined && options.idField === undefined
+    const read = await valueReader(context)
+    const { room, used } = createRoom(signature)
+    return ({ bytes }) => {
+      const tensors = direct ? tensorsOfText(bytes, signature, room) : undefined
+      if (tensors) used(tensors)
+      if (tensors) return { input: { kind: 'tensors', tensors } }
+      return attempt<Named>(
+        () => read(parseJson(bytes, where)),
+        (input) => ({ input }),
+      )
+    }
+  }
+}
+
 /** What goes wrong with one record is its own. */
-export function attempt<T>(read: () => T, named: (input: RecordInput) => T): T {
+export function attempt<T>(read: () => T, named: (input: Named['input']) => T): T {
   try {
     return read()
   } catch (e) {
@@ -50,7 +66,7 @@ export function isObject(v: unknown): v is Record<string, unknown> {
 }
 
 /** A row of a table, whose columns have names: a request, or values for inputs. */
-export function rowValue(row: Readonly<Record<string, unknown>>, { signature, options, ...c }: ReadContext): unknown {
+export function rowValue(row: Readonly<Record<string, unknown>>, { signature, options, ...c }: DecodeContext): unknown {
   if (takesRequests(c)) return row
   const inputs = Object.entries(signature.inputs)
   const needed = inputs.filter(([, i]) => !i.optional).map(([alias]) => alias)

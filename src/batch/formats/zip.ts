@@ -1,10 +1,11 @@
 import { crc32, inflateRawSync } from 'node:zlib'
 import { isAppError } from '../../errors.ts'
 import { Gatherer } from '../../gather.ts'
-import type { BatchRecord, ReadContext, RecordFormat } from '../types.ts'
+import type { BatchRecord, Decode, DecodeContext, Named, ReadContext, RecordFormat, RecordInput } from '../types.ts'
 import { checkMethod, dataStart, entriesOf, isZip, LOCAL_SIZE, type ZipEntry } from './central.ts'
 import { archived, isLeftover } from './image.ts'
 import { broken, maxOf, tooLarge } from './limits.ts'
+import { attempt } from './value.ts'
 
 /** A file in the archive is a record, in the order of the archive's directory. Only what the directory names is looked at. */
 export const zip = {
@@ -12,6 +13,7 @@ export const zip = {
   suffixes: ['.zip'],
   match: isZip,
   read: readFiles,
+  decode: fileDecoder,
 } as const satisfies RecordFormat
 
 async function* readFiles(context: ReadContext): AsyncGenerator<BatchRecord> {
@@ -44,14 +46,28 @@ async function readEntry(entry: ZipEntry, cursor: Cursor, context: ReadContext) 
     const local = await cursor.read(entry.offset, LOCAL_SIZE)
     const packed = await cursor.read(dataStart(entry, local), entry.packed)
     if (packed.length < entry.packed) throw broken(entry.name, `${entry.packed} bytes`, `${packed.length}`)
-    const bytes = entry.method === 0 ? packed : inflated(entry, packed)
-    if (bytes.length !== entry.size || crc32(bytes) !== entry.crc)
-      throw broken(entry.name, 'data with the size and checksum of the directory', 'other data')
-    return { input: archived(entry.name, bytes, max), size: bytes.length }
+    const input: RecordInput = { kind: 'raw', bytes: packed, about: entry }
+    return { input, size: entry.size }
   } catch (e) {
     if (!isAppError(e) || e.code !== 'BAD_INPUT') throw e
     return { input: { kind: 'bad', code: e.code, reason: e.message } as const, size: 0 }
   }
+}
+
+async function fileDecoder(context: DecodeContext): Promise<Decode> {
+  const max = maxOf(context)
+  return (raw) =>
+    attempt<Named>(
+      () => {
+        const entry = raw.about as ZipEntry
+        const packed = Buffer.from(raw.bytes.buffer, raw.bytes.byteOffset, raw.bytes.length)
+        const bytes = entry.method === 0 ? packed : inflated(entry, packed)
+        if (bytes.length !== entry.size || crc32(bytes) !== entry.crc)
+          throw broken(entry.name, 'data with the size and checksum of the directory', 'other data')
+        return { input: archived(entry.name, bytes, max) }
+      },
+      (input) => ({ input }),
+    )
 }
 
 function inflated(entry: ZipEntry, packed: Buffer): Buffer {

@@ -5,6 +5,7 @@ import { joiner } from './join.ts'
 export const csvResult = {
   name: 'csv',
   contentType: 'text/csv',
+  separate: true,
   key: ({ prefix, key, run }) => `${prefix}${key}.${run}.csv`,
   open: async (context) => ({ write: await joiner(context, 'csv'), end: () => '', state: () => null }),
 } as const satisfies ResultFormat

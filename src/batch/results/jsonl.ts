@@ -5,6 +5,7 @@ import type { Result, ResultFormat } from '../types.ts'
 export const jsonlResult = {
   name: 'jsonl',
   contentType: 'application/x-ndjson',
+  separate: true,
   key: ({ prefix, key, run }) => `${prefix}${key}.${run}.jsonl`,
   open: () => ({
     write: (r: Result) =>

@@ -9,6 +9,7 @@ import type { Done, ResultFormat } from '../types.ts'
 export const modelartsResult = {
   name: 'modelarts',
   contentType: 'text/plain; charset=utf-8',
+  separate: true,
   key: ({ prefix, key }) => `${prefix}infer-result/${key}_result.txt`,
   async open({ options }) {
     const filter = await selector(options.outputFilter, 'outputFilter')

@@ -5,6 +5,7 @@ import { joiner } from './join.ts'
 export const sagemakerResult = {
   name: 'sagemaker',
   contentType: 'text/plain; charset=utf-8',
+  separate: true,
   key: ({ prefix, key }) => `${prefix}${key}.out`,
   open: async (context) => ({ write: await joiner(context, 'source'), end: () => '', state: () => null }),
 } as const satisfies ResultFormat

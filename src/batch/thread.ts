@@ -1,0 +1,50 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { toAppError } from '../log.ts'
+import { openStore } from '../models.ts'
+import { type Answered, createPart, type Part } from './part.ts'
+import type { Reply, Request, ThreadData } from './threads.ts'
+
+const encoder = new TextEncoder()
+
+/** What runs in a thread of {@link Threads}. */
+export function serveThread(): void {
+  const port = parentPort!
+  const { roots, model: name, version } = workerData as ThreadData
+  const store = openStore({ roots })
+  const parts = new Map<number, Promise<Part>>()
+
+  let before: Promise<unknown> = Promise.resolve()
+  // one after the other: the tuner measures runs of the graph, which nothing else in this thread may lengthen
+  const answer = ({ run, records, limits }: Request & { kind: 'records' }): Promise<Answered> => {
+    const part = parts.get(run)!
+    const answered = before.then(async () => (await part).submit(records, limits)())
+    before = answered.catch(() => undefined)
+    return answered
+  }
+
+  port.on('message', (request: Request) => {
+    if (request.kind === 'close') parts.delete(request.run)
+    else if (request.kind === 'open') {
+      const part = (async () => createPart(store.get(name, version), request.spec))()
+      // told to whoever submits
+      part.catch(() => undefined)
+      parts.set(request.run, part)
+    } else
+      answer(request).then(
+        (answered) => {
+          const { written } = answered
+          const lines = typeof written?.lines === 'string' ? encoder.encode(written.lines) : undefined
+          const reply: Reply = {
+            id: request.id,
+            answered: lines ? { ...answered, written: { ...written!, lines } } : answered,
+          }
+          port.postMessage(reply, lines ? [lines.buffer] : [])
+        },
+        (e: unknown) => {
+          const { code, details } = toAppError(e)
+          const { cause: _, ...said } = details
+          port.postMessage({ id: request.id, error: { code, details: said } } satisfies Reply)
+        },
+      )
+  })
+}
