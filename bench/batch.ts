@@ -2,7 +2,7 @@
  * Records per second of batch; of a plain loop with the same libraries; and of onnxruntime alone, fed with the batches that suit the model
  * best from memory, which is the limit. The three take turns; ratios are medians over the rounds.
  *
- *   npm run build && node --import tsx bench/batch.ts [rounds] [part of a case's name]
+ *   npm run bench:batch -- [rounds] [part of a case's name]
  */
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'

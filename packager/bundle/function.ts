@@ -45,9 +45,10 @@ export async function bundleFunction(name: string, entry: string, outdir: string
   const fail = (e: unknown) => {
     throw new AppError('BAD_ARTIFACT', { where: relative(root, entry), got: String(e), cause: e })
   }
-  const entryPoints = { [name]: entry, [SHARP_FILE.replace('.js', '')]: 'sharp' }
   // nobody waits for the first answer of a batch
   const whole = name === 'batch'
+  const threads: Record<string, string> = whole ? { thread: functionEntry('thread') } : {}
+  const entryPoints = { [name]: entry, ...threads, [SHARP_FILE.replace('.js', '')]: 'sharp' }
   const first = whole
     ? undefined
     : await build({ ...common, entryPoints, plugins: [natives], write: false }).catch(fail)

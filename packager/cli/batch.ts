@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Place } from '../../src/batch/names.ts'
 import { RESULT_FORMATS, type ResultName } from '../../src/batch/results/index.ts'
@@ -49,7 +49,7 @@ export const batch: Command = {
     { flags: '--max-rows <n>', text: 'most rows of one run of the graph; 1 switches stacking off (default: 256)' },
     { flags: '--name <name>', text: 'name of the model' },
     { flags: '--version <n>', text: 'which version, where there are several (default: the newest)' },
-    { flags: '--threads <n>', text: 'threads of one inference (default: 1, as in a small function)' },
+    { flags: '--threads <n>', text: 'CPUs that decode and predict (default: all)' },
   ],
   examples: [
     'modelayer batch examples/mnist ./in ./out',
@@ -106,12 +106,19 @@ export async function jobFor(
   io: Reporter,
 ): Promise<Omit<Job, 'input' | 'output'>> {
   const { openStore } = await import('../../src/models.ts')
-  const { jobOf } = await import('../../src/batch/setup.ts')
+  const { isSmall, jobOf, threadsOf } = await import('../../src/batch/setup.ts')
+  const { projectRoot } = await import('../root.ts')
   const { version } = await import('../version.ts')
   const named = { name: one(input, 'name'), version: one(input, 'version') }
   const { roots } = await stage(await localSource(source, io), root, named, io)
-  const models = openStore({ roots, threads: integer(input, 'threads', { min: 1, max: 64 }) ?? 1 })
-  return jobOf(models, await storeOf(), optionsOf(input), version())
+  const cpus = integer(input, 'threads', { min: 1, max: 64 }) ?? availableParallelism()
+  const models = openStore({ roots })
+  const options = optionsOf(input)
+  const store = await storeOf()
+  const job = jobOf(models, store, options, version())
+  const file = join(projectRoot(), 'build', 'thread.mjs')
+  if (isSmall(job.model)) return { ...job, ...threadsOf(job.model, { file, roots, cpus }) }
+  return jobOf(openStore({ roots, threads: cpus }), store, options, version())
 }
 
 function optionsOf(input: Input): BatchOptions {

@@ -104,7 +104,7 @@ export function createFolderStore(): ObjectStore {
       if (ifMatch !== undefined && ifMatch !== now.etag) throw changed(ref)
       const last = Math.min(end ?? now.size, now.size)
       // the file that was opened stays the one that is read, also when another takes its name
-      if (start < last) yield* createReadStream(path(ref), { start, end: last - 1, highWaterMark: 2 ** 20 })
+      if (start < last) yield* createReadStream(path(ref), { start, end: last - 1, highWaterMark: 2 ** 18 })
     },
     async *list(bucket, prefix, after) {
       for await (const key of keysUnder(bucket, '', prefix)) {

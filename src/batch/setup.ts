@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../errors.ts'
-import type { ModelStore } from '../models.ts'
+import type { Model, ModelStore } from '../models.ts'
 import { parsePlace, refuseOverlap } from './names.ts'
 import { RESULT_FORMATS, type ResultName } from './results/index.ts'
 import type { Job } from './run.ts'
+import { createThreads } from './threads.ts'
 import type { InputOptions, ObjectStore, OutputOptions } from './types.ts'
 
 /** What a deployment says about batches, as texts of the environment. */
@@ -89,6 +90,29 @@ export function jobOf(
     format,
     maxRows: maxRows ?? MAX_ROWS,
   }
+}
+
+export interface ThreadPlaces {
+  /** bundle of functions/thread.ts */
+  readonly file: string
+  /** as the model's store has them */
+  readonly roots: readonly string[]
+  readonly cpus: number
+}
+
+/** Each thread loads the model anew; one that is larger gets the CPUs for the operators of one graph instead. */
+const SMALL_MODEL = 128 * 2 ** 20
+
+export function isSmall({ dir }: Model): boolean {
+  const files = readdirSync(dir, { withFileTypes: true, recursive: true }).filter((f) => f.isFile())
+  return files.reduce((n, f) => n + statSync(join(f.parentPath, f.name)).size, 0) <= SMALL_MODEL
+}
+
+/** A thread for each CPU, where there are several and the model is small. */
+export function threadsOf(model: Model, { file, roots, cpus }: ThreadPlaces): Pick<Job, 'threads'> {
+  if (cpus < 2 || !existsSync(file) || !isSmall(model)) return {}
+  const { model: name, version } = model.manifest
+  return { threads: createThreads(file, cpus, { roots, model: name, version }) }
 }
 
 /** The places of a deployment. @throws {AppError} BATCH_OVERLAP, USAGE */

@@ -45,6 +45,9 @@ interface Thread {
   readonly waiting: Map<number, { resolve(a: Answered): void; reject(e: unknown): void }>
 }
 
+/** behind the deadline, which a thread that can tell the time keeps by itself */
+const GRACE_MS = 200
+
 /** Started with the first run that opens them. An idle thread does not keep the process alive. */
 export function createThreads(file: string, count: number, data: ThreadData): Threads {
   let threads: Thread[] = []
@@ -73,6 +76,13 @@ export function createThreads(file: string, count: number, data: ThreadData): Th
     return thread
   }
 
+  /** A hook that never returns cannot be told the time. */
+  const stop = (thread: Thread) => {
+    for (const call of thread.waiting.values()) call.reject(new AppError('DEADLINE', { where: 'a thread of a batch' }))
+    thread.waiting.clear()
+    void thread.worker.terminate()
+  }
+
   return {
     async open(spec) {
       while (threads.length < count) threads.push(start())
@@ -91,8 +101,8 @@ export function createThreads(file: string, count: number, data: ThreadData): Th
             thread.worker.ref()
             thread.worker.postMessage({ kind: 'records', run, id, records: parcel, limits } satisfies Request, transfer)
           })
-          // told to whoever asks
-          answered.catch(() => undefined)
+          const timer = limits.deadline && setTimeout(() => stop(thread), limits.deadline + GRACE_MS - Date.now())
+          void answered.catch(() => undefined).finally(() => clearTimeout(timer))
           return () => answered
         },
         close() {

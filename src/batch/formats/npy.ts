@@ -55,7 +55,7 @@ function gather(context: ReadContext, start: number): Gatherer {
 }
 
 /** how many bytes of rows are read as one */
-const BLOCK_BYTES = 8 * 2 ** 20
+const BLOCK_BYTES = 2 * 2 ** 20
 
 function roomFor({ block }: ReadContext, record: number, width: number): number {
   return Math.max(1, Math.min(block?.(record) ?? 1, Math.floor(BLOCK_BYTES / width)))
