@@ -62,6 +62,7 @@ export async function compute(
   })
   let at = state.at
   let counts = state.counts
+  control.progress?.(counts, at.offset)
 
   const emit = async (answers: readonly Result[], next: Position) => {
     const results: Result[] = []

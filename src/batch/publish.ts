@@ -28,7 +28,7 @@ async function once({ job, resultFormat }: Run, ref: ObjectRef, state: Checkpoin
 
 /** Parts that vanished with the store's housekeeping; the run begins again. */
 function gone(e: unknown, ref: ObjectRef): never {
-  if (!isAppError(e) || e.code !== 'NOT_FOUND') throw e
+  if (!isAppError(e) || e.code !== 'NO_OBJECT') throw e
   throw new AppError('UPLOAD_GONE', {
     where: ref.key,
     expected: 'the parts that were uploaded',
@@ -69,7 +69,7 @@ async function newest(run: Run, state: Checkpoint): Promise<boolean> {
       if ((await publish(store, outputs.result, state.result, { only, contentType })).written) return true
     } catch (e) {
       // an earlier attempt got as far as this
-      if (isAppError(e) && e.code === 'NOT_FOUND' && before && current?.run === mine.run) return true
+      if (isAppError(e) && e.code === 'NO_OBJECT' && before && current?.run === mine.run) return true
       return gone(e, outputs.result)
     }
   }

@@ -59,7 +59,7 @@ export interface Control {
   /** whoever worked on it before is known to be gone */
   readonly takeOver?: boolean
   readonly leaseMs?: number
-  /** `offset`: bytes of the object that are behind, where its format can tell */
+  /** Called first with where the run goes on. `offset`: bytes of the object that are behind, where its format can tell */
   progress?(counts: Counts, offset: number | undefined): void
 }
 

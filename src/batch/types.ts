@@ -37,7 +37,7 @@ export type Written = { readonly written: true; readonly etag: string } | { read
 
 /**
  * A bucket or a folder, with one behaviour. A method tries once and throws STORE_FAILED for what may pass (see reliable.ts for
- * repeating), NOT_FOUND for what is not there, STORE_REFUSED for what will not pass.
+ * repeating), NO_OBJECT for what is not there, STORE_REFUSED for what will not pass.
  */
 export interface ObjectStore {
   /** undefined where there is none */

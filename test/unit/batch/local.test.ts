@@ -6,7 +6,7 @@ import { Writable } from 'node:stream'
 import { after, test } from 'node:test'
 import { watchInbox } from '../../../packager/batch/inbox.ts'
 import { runLocal } from '../../../packager/batch/local.ts'
-import { line, placeOf } from '../../../packager/cli/batch.ts'
+import { line } from '../../../packager/cli/batch.ts'
 import { main } from '../../../packager/cli/main.ts'
 import { projectRoot } from '../../../packager/root.ts'
 import { createFolderStore } from '../../../src/batch/foldstore.ts'
@@ -109,11 +109,26 @@ test('an inbox: files that appear are answered, once', async () => {
 
 test('the progress line says how far, how fast and how long', () => {
   const counts = { records: 5000, answered: 4990, failed: 10 }
-  const text = line({ objects: 1, of: 4, bytes: 25, ofBytes: 100, counts }, 10_000)
+  const far = { objects: 1, of: 4, bytes: 25, ofBytes: 100, counts }
+  const text = line({ ...far, before: { records: 0, bytes: 0 } }, 10_000)
   assert.equal(text, '███░░░░░░░ 25 %  5,000 records  500/s  10 failed  1 of 4 objects  00:30 left')
+  // what an earlier command did was not done in this one's time
+  const on = line({ ...far, before: { records: 4000, bytes: 15 } }, 10_000)
+  assert.equal(on, '███░░░░░░░ 25 %  5,000 records  100/s  10 failed  1 of 4 objects  01:15 left')
 })
 
-test('places of the command line', async () => {
-  assert.deepEqual(await placeOf('s3://b/p'), { place: { bucket: 'b', prefix: 'p/' } })
-  assert.deepEqual(await placeOf('/nowhere/at/all'), { place: { bucket: '/nowhere/at/all', prefix: '' } })
+test('one file beside its results; what is not there or cannot be made is told', async () => {
+  const dir = join(work, 'beside')
+  mkdirSync(dir)
+  writeFileSync(join(dir, 'rows.csv'), '0,0,0,0\n1,2,3,4\n')
+  const { code, json } = await cli('batch', model, join(dir, 'rows.csv'), join(dir, 'out'))
+  assert.deepEqual([code, json.counts], [0, { records: 2, answered: 2, failed: 0 }])
+  const refused = async (...args: string[]) => (await cli('batch', model, ...args)).json.error as { message: string }
+  assert.match((await refused(join(dir, 'none'), join(dir, 'out'))).message, /nothing at .*none/)
+  assert.match((await refused(dir, join(dir, 'rows.csv', 'out'))).message, /overlap/)
+  assert.match((await refused(join(dir, 'out'), join(dir, 'rows.csv'))).message, /folder that can be made .*EEXIST/)
+  assert.match((await refused('s3:/b/p', dir)).message, /s3:\/\/bucket\/prefix\/ for <input> but received 's3:\/b\/p'/)
+  assert.match((await refused(dir, 's3://')).message, /for <output> but received 's3:\/\/'/)
+  const rule = [dir, join(work, 'out'), '--mapping-rule', join(dir, 'none')]
+  assert.match((await refused(...rule)).message, /a file of JSON for --mapping-rule but received ENOENT/)
 })
