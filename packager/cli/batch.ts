@@ -9,7 +9,7 @@ import type { ObjectStore } from '../../src/batch/types.ts'
 import { AppError } from '../../src/errors.ts'
 import { parseJson } from '../../src/json.ts'
 import type { Progress, Summary } from '../batch/local.ts'
-import { type Command, flag, type Input, integer, one } from './command.ts'
+import { type Command, flag, type Input, integer, many, one } from './command.ts'
 import type { Reporter } from './reporter.ts'
 import { localSource } from './s3.ts'
 import { stage } from './serve.ts'
@@ -44,6 +44,11 @@ export const batch: Command = {
     { flags: '--id-field <name>', text: 'the column or member that names a record' },
     { flags: '--input-filter <path>', text: 'JSONPath: the part of a record that the model sees' },
     { flags: '--output-filter <path>', text: 'JSONPath: the part of an answer that is written' },
+    {
+      flags: '--web-source <host>',
+      text: 'lists may name files of this host: example.com, *.example.com, http://server:port',
+      repeat: true,
+    },
     { flags: '--join', text: 'write each record beside its answer' },
     { flags: '--job <name>', text: 'name of the list of all results, where the format has one', default: 'batch' },
     { flags: '--max-rows <n>', text: 'most rows of one run of the graph; 1 switches stacking off (default: 256)' },
@@ -63,7 +68,7 @@ export const batch: Command = {
     const root = mkdtempSync(join(tmpdir(), 'modelayer-batch-'))
     try {
       const { openPlaces } = await import('../batch/places.ts')
-      const store = await storeOf()
+      const store = await storeOf(many(input, 'webSource'))
       const { item, ...places } = await openPlaces(store, from, to)
       const items = item ? [item] : await listed(store, places.input, io)
       const job = { ...(await jobFor(source, root, store, input, io)), ...places }
@@ -124,23 +129,28 @@ function readRule(path: string): Buffer {
   }
 }
 
-/** Folders and S3 behind one door: a bucket that is a path is a folder. */
-async function storeOf(): Promise<ObjectStore> {
+/** Folders, S3 and the web behind one door: a bucket that is a path is a folder. */
+async function storeOf(webSources: readonly string[]): Promise<ObjectStore> {
   const { createFolderStore } = await import('../../src/batch/foldstore.ts')
   const { createS3Store } = await import('../../src/batch/s3store.ts')
   const { reliable } = await import('../../src/batch/reliable.ts')
+  const { webAccess } = await import('../../src/batch/webaccess.ts')
+  const { withWeb } = await import('../../src/batch/withweb.ts')
   const { readBatchSettings } = await import('../../src/boot.ts')
+  // what cannot be meant is told now, and not for each record
+  webAccess(webSources)
   const folder = createFolderStore()
   const s3 = createS3Store(readBatchSettings())
   const of = (bucket: string) => (bucket.startsWith('/') ? folder : s3)
-  return reliable({
+  const both: ObjectStore = {
     stat: (ref) => of(ref.bucket).stat(ref),
     read: (ref, o) => of(ref.bucket).read(ref, o),
     list: (bucket, prefix, after) => of(bucket).list(bucket, prefix, after),
     put: (ref, bytes, o) => of(ref.bucket).put(ref, bytes, o),
     remove: (ref) => of(ref.bucket).remove(ref),
     upload: (ref, o) => of(ref.bucket).upload(ref, o),
-  })
+  }
+  return reliable(withWeb(both, webSources))
 }
 
 async function listed(store: ObjectStore, { bucket, prefix }: Place, io: Reporter): Promise<Item[]> {

@@ -29,6 +29,8 @@ export interface BatchOptions extends InputOptions, OutputOptions {
   readonly format?: string
   readonly maxRows?: number
   readonly maxReceives?: number
+  /** web addresses that lists may name: see webaccess.ts. Default: none */
+  readonly webSources?: readonly string[]
 }
 
 const KNOWN = {
@@ -45,6 +47,7 @@ const KNOWN = {
   maxRecordBytes: 'number',
   outputFilter: 'string',
   joinSource: 'string',
+  webSources: 'object',
 } as const satisfies Record<keyof BatchOptions, string>
 
 export const MAX_ROWS = 256
@@ -65,7 +68,9 @@ export function readOptions(text: string | undefined): BatchOptions {
     if (kind === undefined) throw fail('', Object.keys(KNOWN).join(', '), name.slice(0, 40))
     if (typeof value !== kind) throw fail(`.${name}`, `a ${kind}`, `a ${typeof value}`)
   }
-  const { result } = options
+  const { result, webSources = [] } = options
+  if (!Array.isArray(webSources) || !webSources.every((s) => typeof s === 'string'))
+    throw fail('.webSources', 'a list of hosts', 'another value')
   if (result !== undefined && !Object.hasOwn(RESULT_FORMATS, result as string))
     throw fail('.result', Object.keys(RESULT_FORMATS).join(', '), 'another')
   return options as BatchOptions
@@ -78,7 +83,9 @@ export function jobOf(
   options: BatchOptions,
   code: string,
 ): Omit<Job, 'input' | 'output'> {
-  const { model, version, result, format, maxRows, maxReceives: _, outputFilter, joinSource, ...inputOptions } = options
+  const { model, version, result, format, maxRows, outputFilter, joinSource, ...rest } = options
+  // what is answered does not depend on these, so runs are not named by them
+  const { maxReceives: _, webSources: __, ...inputOptions } = rest
   return {
     store,
     model: models.get(model, version),

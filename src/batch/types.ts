@@ -7,6 +7,8 @@ export interface ObjectRef {
   readonly key: string
   /** a certain version of a versioned bucket */
   readonly versionId?: string
+  /** of a web address, from the question mark on; it may hold a signature, so it is part of no name and no message */
+  readonly query?: string
 }
 
 export interface ObjectInfo extends ObjectRef {

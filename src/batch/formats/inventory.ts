@@ -2,7 +2,7 @@ import { parseCsv } from '../../csv.ts'
 import { AppError } from '../../errors.ts'
 import { parseJson } from '../../json.ts'
 import { linesOf } from '../lines.ts'
-import type { BatchRecord, ReadContext, RecordInput } from '../types.ts'
+import type { BatchRecord, ObjectRef, ReadContext, RecordInput } from '../types.ts'
 import { rowsOfParquet } from './inventoryparquet.ts'
 import { badRecord, broken, maxOf, tooLarge } from './limits.ts'
 import { unpack } from './packed.ts'
@@ -137,5 +137,7 @@ function decoded(key: string): string | undefined {
 }
 
 export function listed(record: number, input: RecordInput, next: BatchRecord['next']): BatchRecord {
-  return { record, ...(input.kind === 'object' && { id: input.ref.key }), input, bytes: 256, next }
+  return { record, ...(input.kind === 'object' && { id: nameOf(input.ref) }), input, bytes: 256, next }
 }
+
+const nameOf = ({ bucket, key, query }: ObjectRef) => (query === undefined ? key : `${bucket}/${key}`)

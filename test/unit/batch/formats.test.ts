@@ -275,9 +275,11 @@ test('compressed text is unpacked as it streams; damage tells where', async () =
 })
 
 test('manifests name objects', async () => {
-  const ours = '{"source":"obs://k/a b.png"}\n{"source":"https://k/a"}\n{"x":1}\n\n{"source":"sub/b.png"}\n{'
+  const ours =
+    '{"source":"obs://k/a b.png"}\n{"source":"https://k/a.png?X-Sig=1"}\n{"source":"https://u:p@k/a"}\n{"x":1}\n\n{"source":"sub/b.png"}\n{'
   assert.deepEqual(values(await checkPositions('manifest', text(ours))), [
     'k/a b.png',
+    'https://k/a.png',
     'BAD_INPUT',
     'BAD_INPUT',
     'b/in/sub/b.png',
