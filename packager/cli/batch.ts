@@ -113,6 +113,7 @@ function optionsOf(input: Input): BatchOptions {
     ...(rule !== undefined && { mappingRule: parseJson(readRule(rule), rule) }),
     ...(header !== undefined && { header: header === 'yes' }),
     idField: one(input, 'idField'),
+    ...(many(input, 'webSource').length > 0 && { webSources: many(input, 'webSource') }),
     inputFilter: one(input, 'inputFilter'),
     outputFilter: one(input, 'outputFilter'),
     ...(flag(input, 'join') && { joinSource: 'Input' as const }),

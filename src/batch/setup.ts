@@ -29,8 +29,6 @@ export interface BatchOptions extends InputOptions, OutputOptions {
   readonly format?: string
   readonly maxRows?: number
   readonly maxReceives?: number
-  /** web addresses that lists may name: see webaccess.ts. Default: none */
-  readonly webSources?: readonly string[]
 }
 
 const KNOWN = {
@@ -83,9 +81,7 @@ export function jobOf(
   options: BatchOptions,
   code: string,
 ): Omit<Job, 'input' | 'output'> {
-  const { model, version, result, format, maxRows, outputFilter, joinSource, ...rest } = options
-  // what is answered does not depend on these, so runs are not named by them
-  const { maxReceives: _, webSources: __, ...inputOptions } = rest
+  const { model, version, result, format, maxRows, maxReceives: _, outputFilter, joinSource, ...inputOptions } = options
   return {
     store,
     model: models.get(model, version),

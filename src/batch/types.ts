@@ -129,6 +129,8 @@ export interface InputOptions {
   readonly idField?: string
   /** the longest line, CSV row, archive entry or example, in bytes; longer ones are bad records. Default 64 MiB */
   readonly maxRecordBytes?: number
+  /** web addresses that lists may name: see webaccess.ts. Default: none */
+  readonly webSources?: readonly string[]
 }
 
 export interface ReadContext {

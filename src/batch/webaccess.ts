@@ -38,11 +38,12 @@ export function webAccess(sources: readonly string[]): WebAccess {
     check(url) {
       const allowed = servers.has(url.origin) || (url.protocol === 'https:' && url.port === '' && named(url.hostname))
       if (allowed && url.username === '' && url.password === '') return
+      const plain = url.protocol === 'https:' && url.port === ''
       throw new AppError('BAD_INPUT', {
         where: `${url.origin}${url.pathname}`,
         expected: 'an address that webSources names',
         got: 'another',
-        fix: `Name its host in webSources (--web-source ${url.hostname}), or put the file into the bucket.`,
+        fix: `Name it in webSources (--web-source ${plain ? url.hostname : url.origin}), or put the file into the bucket.`,
       })
     },
   }

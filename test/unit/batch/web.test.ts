@@ -100,7 +100,7 @@ test('what a server says or does not say is told by its name, without the query'
     ['endless.csv', 'STORE_REFUSED', /does not tell its size/],
     ['large.csv', 'BODY_TOO_LARGE', /4000 bytes .*received 5000/],
     ['loop.csv', 'STORE_REFUSED', /too many redirects/],
-    ['away.csv', 'BAD_INPUT', /webSources .*--web-source 169\.254\.169\.254/],
+    ['away.csv', 'BAD_INPUT', /webSources .*--web-source http:\/\/169\.254\.169\.254\)/],
     ['silent.csv', 'STORE_FAILED', /ETIMEDOUT/],
   ]
   for (const [key, code, said] of table)
@@ -183,8 +183,8 @@ test('a list of web addresses, run: answered or named, and no signature is writt
   )
   const run = async (sources: readonly string[]) => {
     const files = reliable(withWeb(createFolderStore(), sources), { pause: 1, tries: 2 })
-    const item = { bucket: input, key: 'a.manifest', onlyErrors: sources.length > 0 ? undefined : '' }
-    const o = await runObject(jobAt(model, files, input, output), item)
+    const job = { ...jobAt(model, files, input, output), inputOptions: { webSources: sources } }
+    const o = await runObject(job, { bucket: input, key: 'a.manifest' })
     assert.ok(o.status === 'DONE')
     return o.done
   }
