@@ -1,6 +1,6 @@
 import { formatOf } from '../../src/batch/formats/index.ts'
 import { eachOf } from '../../src/batch/pool.ts'
-import { donesUnder, retryOf } from '../../src/batch/replay.ts'
+import { donesOf, retryOf } from '../../src/batch/replay.ts'
 import { RESULT_FORMATS } from '../../src/batch/results/index.ts'
 import { type Item, type Job, runObject } from '../../src/batch/run.ts'
 import { openSink, publish } from '../../src/batch/sink.ts'
@@ -134,7 +134,7 @@ export async function writeManifest(job: Job, name: string): Promise<string | un
   const { bucket, prefix } = job.output
   const ref = { bucket, key: manifest.key(prefix, name) }
   const sink = openSink(job.store, ref)
-  for await (const done of donesUnder(job.store, bucket, prefix)) await sink.write(manifest.line(done))
+  for await (const done of donesOf(job)) await sink.write(manifest.line(done))
   await publish(job.store, ref, await sink.seal())
   return ref.key
 }

@@ -137,7 +137,8 @@ export async function compute(
     return { entry }
   }
 
-  const only = !run.item.onlyErrors ? undefined : await numbersIn(run, run.item.onlyErrors)
+  const { onlyErrors, whole } = run.item
+  const only = onlyErrors === undefined || whole ? undefined : await numbersIn(run, onlyErrors)
   const chunks = chunksOf(recordsOf(format, context), {
     count: (record) => {
       if (record < state.suspectUntil) return 1

@@ -48,8 +48,10 @@ export interface Item extends ObjectRef {
   /** of the content that the event speaks of */
   readonly etag?: string
   readonly sequencer?: string
-  /** answer again only what an earlier run of the same input named: the key of its `.err.jsonl`; empty: answer all again */
+  /** answer again only what an earlier run of the same input named: the key of its `.err.jsonl` */
   readonly onlyErrors?: string
+  /** with `onlyErrors`: answer all of it again */
+  readonly whole?: boolean
 }
 
 export interface Control {

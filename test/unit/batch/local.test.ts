@@ -102,7 +102,7 @@ test('an inbox: files that appear are answered, once', async () => {
   writeFileSync(join(input, 'a.jsonl'), records(10))
   writeFileSync(join(input, 'b.txt.xyz'), 'nothing')
   await watching
-  assert.deepEqual(told, ['a.jsonl DONE', 'b.txt.xyz SKIPPED'])
+  assert.deepEqual(told.sort(), ['a.jsonl DONE', 'b.txt.xyz SKIPPED'])
   const [result] = readdirSync(output).filter((f) => /[0-9a-f]{12}\.jsonl$/.test(f))
   assert.equal(readFileSync(join(output, result!), 'utf8').split('\n').length, 11)
 })
@@ -131,4 +131,28 @@ test('one file beside its results; what is not there or cannot be made is told',
   assert.match((await refused(dir, 's3://')).message, /for <output> but received 's3:\/\/'/)
   const rule = [dir, join(work, 'out'), '--mapping-rule', join(dir, 'none')]
   assert.match((await refused(...rule)).message, /a file of JSON for --mapping-rule but received ENOENT/)
+})
+
+test('results under one name: what failed is answered again beside what did not, and a job lists each input once', async () => {
+  const dir = join(work, 'named')
+  const [input, output] = [join(dir, 'in'), join(dir, 'out')]
+  mkdirSync(input, { recursive: true })
+  writeFileSync(join(input, 'b.csv'), '1,2,3,4\n')
+  const run = (...more: string[]) => cli('batch', model, input, output, '--result', 'modelarts', ...more)
+  const read = (name: string) => readFileSync(join(output, name), 'utf8').trim().split('\n')
+  for (const text of ['1,2,3,4\n', '1,2,3,4\n1,2,3\n']) {
+    writeFileSync(join(input, 'a.csv'), text)
+    await run()
+  }
+  for (let again = 0; again < 2; again++) {
+    const { json } = await run('--only', 'FAILED')
+    assert.deepEqual(json.counts, { records: 2, answered: 1, failed: 1 })
+    assert.equal((json.objects as { done: number }).done, 1)
+    assert.match(read('infer-result/a.csv_result.txt').join(), /^\{"y:0":\[/)
+  }
+  const lines = read('infer-result-batch.manifest').map((l) => JSON.parse(l) as { source: string; result: string })
+  assert.deepEqual(
+    lines.map((l) => [l.source, l.result]),
+    ['a.csv', 'b.csv'].map((f) => [join(input, f), 'SUCCESSFUL']),
+  )
 })
