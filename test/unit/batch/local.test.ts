@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { after, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { watchInbox } from '../../../packager/batch/inbox.ts'
 import { runLocal } from '../../../packager/batch/local.ts'
 import { line } from '../../../packager/cli/batch.ts'
@@ -105,6 +106,32 @@ test('an inbox: files that appear are answered, once', async () => {
   assert.deepEqual(told.sort(), ['a.jsonl DONE', 'b.txt.xyz SKIPPED'])
   const [result] = readdirSync(output).filter((f) => /[0-9a-f]{12}\.jsonl$/.test(f))
   assert.equal(readFileSync(join(output, result!), 'utf8').split('\n').length, 11)
+})
+
+test('an inbox: sub-folders, what fails is tried again but not at once, what changes is answered again', async () => {
+  const { input, job } = folders('inbox-again')
+  const stop = new AbortController()
+  const told: string[] = []
+  let broken = true
+  const store: typeof job.store = {
+    ...job.store,
+    stat: (ref) => (broken && ref.key === 'sub/a.jsonl' ? Promise.reject(new Error('disk')) : job.store.stat(ref)),
+  }
+  mkdirSync(join(input, 'sub'))
+  writeFileSync(join(input, 'sub', 'a.jsonl'), records(3))
+  const watching = watchInbox(
+    { ...job, store },
+    { signal: stop.signal, everyMs: 10, told: (key, o) => void told.push(`${key} ${o.status}`) },
+  )
+  await sleep(1300)
+  assert.deepEqual(told, ['sub/a.jsonl ERROR'])
+  broken = false
+  while (told.length < 2) await sleep(20)
+  writeFileSync(join(input, 'sub', 'a.jsonl'), records(4))
+  while (told.length < 3) await sleep(20)
+  stop.abort()
+  await watching
+  assert.deepEqual(told.slice(1), ['sub/a.jsonl DONE', 'sub/a.jsonl DONE'])
 })
 
 test('the progress line says how far, how fast and how long', () => {
