@@ -4,6 +4,7 @@ import { invokeAgain } from '../src/batch/again.ts'
 import { reliable } from '../src/batch/reliable.ts'
 import { createS3Store } from '../src/batch/s3store.ts'
 import { codeDigest, jobOf, placesOf, readOptions, threadsOf } from '../src/batch/setup.ts'
+import { withWeb } from '../src/batch/withweb.ts'
 import { createWorker } from '../src/batch/worker.ts'
 import { bootStore, readBatchSettings, readSettings } from '../src/boot.ts'
 import { writeLine } from '../src/log.ts'
@@ -16,7 +17,7 @@ const models = bootStore()
 /** A wrong setting fails each invocation with its reason, not the init phase without one. */
 const worker = memo(async () => {
   const options = readOptions(settings.options)
-  const store = reliable(createS3Store(settings))
+  const store = reliable(withWeb(createS3Store(settings), options.webSources))
   const { opt, taskRoot, memoryMb } = readSettings()
   const places = { file: join(taskRoot, 'thread.js'), roots: [opt, taskRoot], cpus: threadsFor(memoryMb) }
   const given = jobOf(await models, store, options, codeDigest(settings))

@@ -50,6 +50,7 @@ export const ERRORS = {
   // batch
   BAD_EVENT: { fault: 'author', status: 500, text: 'The event that started the batch is not understood' },
   BAD_INPUT: { fault: 'caller', status: 400, text: 'An input object cannot be read' },
+  NO_OBJECT: { fault: 'caller', status: 404, text: 'There is no such object' },
   INPUT_CHANGED: { fault: 'caller', status: 409, text: 'An input object changed while it was read' },
   BATCH_OVERLAP: { fault: 'author', status: 500, text: 'Input and output of a batch overlap' },
   THREAD_ENDED: {

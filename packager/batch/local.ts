@@ -1,6 +1,6 @@
 import { formatOf } from '../../src/batch/formats/index.ts'
 import { eachOf } from '../../src/batch/pool.ts'
-import { donesUnder, retryOf } from '../../src/batch/replay.ts'
+import { donesOf, retryOf } from '../../src/batch/replay.ts'
 import { RESULT_FORMATS } from '../../src/batch/results/index.ts'
 import { type Item, type Job, runObject } from '../../src/batch/run.ts'
 import { openSink, publish } from '../../src/batch/sink.ts'
@@ -20,6 +20,8 @@ export interface Progress {
   readonly bytes: number
   readonly ofBytes: number
   readonly counts: Counts
+  /** of these, what earlier commands did */
+  readonly before: { readonly records: number; readonly bytes: number }
 }
 
 export interface Summary {
@@ -27,6 +29,8 @@ export interface Summary {
   readonly objects: Readonly<Record<'done' | 'failed' | 'earlier' | 'skipped' | 'open', number>>
   readonly skipped: readonly { readonly key: string; readonly reason: string }[]
   readonly errors: readonly { readonly key: string; readonly code: string; readonly reason: string }[]
+  /** an object with records that failed, and the object that names them */
+  readonly failure?: { readonly key: string; readonly errors: string }
 }
 
 /** Objects with one record each do not fill a processor: their decoding is overlapped. */
@@ -38,7 +42,9 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
   const skipped: { key: string; reason: string }[] = []
   const errors: { key: string; code: string; reason: string }[] = []
   const ofBytes = items.reduce((n, i) => n + (i.size ?? 0), 0)
+  let failure: Summary['failure']
   let finished = ZERO
+  const before = { records: 0, bytes: 0 }
   let bytes = 0
   const running = new Map<Item, { counts: Counts; offset: number }>()
   const tell = () => {
@@ -46,7 +52,8 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
     const counts = now.map((r) => r.counts).reduce(add, finished)
     const behind = now.reduce((n, r) => n + r.offset, bytes)
     const { done, failed, earlier } = objects
-    progress?.({ objects: done + failed + earlier + skipped.length, of: items.length, bytes: behind, ofBytes, counts })
+    const over = done + failed + earlier + skipped.length
+    progress?.({ objects: over, of: items.length, bytes: behind, ofBytes, counts, before })
   }
 
   const one = async (listed: Item) => {
@@ -62,6 +69,8 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
         // whoever runs the command knows that no other does
         takeOver: true,
         progress(counts, offset = 0) {
+          // told first: where the run goes on
+          if (!running.has(listed)) note(counts.records, offset)
           running.set(listed, { counts, offset })
           tell()
         },
@@ -70,6 +79,9 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
       else if (o.status === 'DONE' || o.status === 'FAILED') {
         objects[o.fresh ? (o.status === 'DONE' ? 'done' : 'failed') : 'earlier']++
         finished = add(finished, o.done.counts)
+        if (!o.fresh) note(o.done.counts.records, listed.size)
+        const { errors: named } = o.done.output
+        if (named !== undefined) failure ??= { key: listed.key, errors: named }
         if (o.done.error) errors.push({ key: listed.key, ...o.done.error })
       } else {
         objects.open++
@@ -80,10 +92,14 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
       objects.open++
       errors.push({ key: listed.key, code: e.code, reason: e.message })
     } finally {
+      bytes += signal?.aborted ? (running.get(listed)?.offset ?? 0) : (listed.size ?? 0)
       running.delete(listed)
-      if (!signal?.aborted) bytes += listed.size ?? 0
       tell()
     }
+  }
+  const note = (records: number, size = 0) => {
+    before.records += records
+    before.bytes += size
   }
   const skip = ({ key }: Item, reason: string) => {
     objects.skipped++
@@ -101,7 +117,7 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
     1,
     one,
   )
-  return { counts: finished, objects, skipped, errors }
+  return { counts: finished, objects, skipped, errors, ...(failure && { failure }) }
 }
 
 const ZERO: Counts = { records: 0, answered: 0, failed: 0 }
@@ -118,7 +134,7 @@ export async function writeManifest(job: Job, name: string): Promise<string | un
   const { bucket, prefix } = job.output
   const ref = { bucket, key: manifest.key(prefix, name) }
   const sink = openSink(job.store, ref)
-  for await (const done of donesUnder(job.store, bucket, prefix)) await sink.write(manifest.line(done))
+  for await (const done of donesOf(job)) await sink.write(manifest.line(done))
   await publish(job.store, ref, await sink.seal())
   return ref.key
 }

@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
-import { basename, dirname, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { Place } from '../../src/batch/names.ts'
 import { RESULT_FORMATS, type ResultName } from '../../src/batch/results/index.ts'
 import type { Item, Job } from '../../src/batch/run.ts'
@@ -9,7 +9,7 @@ import type { ObjectStore } from '../../src/batch/types.ts'
 import { AppError } from '../../src/errors.ts'
 import { parseJson } from '../../src/json.ts'
 import type { Progress, Summary } from '../batch/local.ts'
-import { type Command, flag, type Input, integer, one } from './command.ts'
+import { type Command, flag, type Input, integer, many, one } from './command.ts'
 import type { Reporter } from './reporter.ts'
 import { localSource } from './s3.ts'
 import { stage } from './serve.ts'
@@ -44,6 +44,11 @@ export const batch: Command = {
     { flags: '--id-field <name>', text: 'the column or member that names a record' },
     { flags: '--input-filter <path>', text: 'JSONPath: the part of a record that the model sees' },
     { flags: '--output-filter <path>', text: 'JSONPath: the part of an answer that is written' },
+    {
+      flags: '--web-source <host>',
+      text: 'lists may name files of this host: example.com, *.example.com, http://server:port',
+      repeat: true,
+    },
     { flags: '--join', text: 'write each record beside its answer' },
     { flags: '--job <name>', text: 'name of the list of all results, where the format has one', default: 'batch' },
     { flags: '--max-rows <n>', text: 'most rows of one run of the graph; 1 switches stacking off (default: 256)' },
@@ -62,17 +67,16 @@ export const batch: Command = {
     silenceTelemetry()
     const root = mkdtempSync(join(tmpdir(), 'modelayer-batch-'))
     try {
-      const { refuseOverlap } = await import('../../src/batch/names.ts')
-      const inside = await placeOf(from)
-      const output = await placeOf(to)
-      refuseOverlap(slashed(inside.place), slashed(output.place))
-      if (!to.startsWith('s3://')) mkdirSync(resolve(to), { recursive: true })
-      const job = { ...(await jobFor(source, root, input, io)), input: inside.place, output: output.place }
-      const items = inside.item ? [inside.item] : await listed(job, inside.place, io)
+      const { openPlaces } = await import('../batch/places.ts')
+      const store = await storeOf(many(input, 'webSource'))
+      const { item, ...places } = await openPlaces(store, from, to)
+      const items = item ? [item] : await listed(store, places.input, io)
+      const job = { ...(await jobFor(source, root, store, input, io)), ...places }
       const { summary, stopped } = await answer(job, items, one(input, 'only') === 'FAILED', io)
       const { writeManifest } = await import('../batch/local.ts')
       const manifest = stopped ? undefined : await writeManifest(job, one(input, 'job')!)
-      for (const { key, code, reason } of summary.errors) io.warn(`${key}: ${code} ${reason}`)
+      tellErrors(summary, io)
+      await tellFailure(job, summary, io)
       tellSkipped(summary, io)
       io.result({ ...summary, ...(manifest && { manifest }) }, textOf(summary, stopped, to))
       return summary.counts.failed + summary.errors.length + summary.objects.open > 0 ? 1 : 0
@@ -82,26 +86,10 @@ export const batch: Command = {
   },
 }
 
-/** Folders as buckets, so that keys are paths below them; a file alone is an item of its folder. */
-export async function placeOf(text: string): Promise<{ place: Place; item?: Item }> {
-  if (text.startsWith('s3://')) {
-    const { parsePlace } = await import('../../src/batch/names.ts')
-    return { place: parsePlace(text) }
-  }
-  const path = resolve(text)
-  if (!existsSync(path) || statSync(path).isDirectory()) return { place: { bucket: path, prefix: '' } }
-  const bucket = dirname(path)
-  return { place: { bucket, prefix: '' }, item: { bucket, key: basename(path), size: statSync(path).size } }
-}
-
-/** One folder may be inside of the other: as places of one bucket they can be compared. */
-function slashed(p: Place): Place {
-  return p.bucket.startsWith('/') ? { bucket: '/', prefix: `${p.bucket.slice(1)}/` } : p
-}
-
-export async function jobFor(
+async function jobFor(
   source: string,
   root: string,
+  store: ObjectStore,
   input: Input,
   io: Reporter,
 ): Promise<Omit<Job, 'input' | 'output'>> {
@@ -114,7 +102,6 @@ export async function jobFor(
   const cpus = integer(input, 'threads', { min: 1, max: 64 }) ?? availableParallelism()
   const models = openStore({ roots })
   const options = optionsOf(input)
-  const store = await storeOf()
   const job = jobOf(models, store, options, version())
   const file = join(projectRoot(), 'build', 'thread.mjs')
   if (isSmall(job.model)) return { ...job, ...threadsOf(job.model, { file, roots, cpus }) }
@@ -129,9 +116,10 @@ function optionsOf(input: Input): BatchOptions {
   return {
     result: one(input, 'result') as ResultName,
     format: one(input, 'format'),
-    ...(rule !== undefined && { mappingRule: parseJson(readFileSync(rule), rule) }),
+    ...(rule !== undefined && { mappingRule: parseJson(readRule(rule), rule) }),
     ...(header !== undefined && { header: header === 'yes' }),
     idField: one(input, 'idField'),
+    ...(many(input, 'webSource').length > 0 && { webSources: many(input, 'webSource') }),
     inputFilter: one(input, 'inputFilter'),
     outputFilter: one(input, 'outputFilter'),
     ...(flag(input, 'join') && { joinSource: 'Input' as const }),
@@ -139,32 +127,48 @@ function optionsOf(input: Input): BatchOptions {
   }
 }
 
-/** Folders and S3 behind one door: a bucket that is a path is a folder. */
-async function storeOf(): Promise<ObjectStore> {
+function readRule(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    const got = (cause as NodeJS.ErrnoException).code
+    throw new AppError('USAGE', { where: '--mapping-rule', expected: 'a file of JSON', got, cause })
+  }
+}
+
+/** Folders, S3 and the web behind one door: a bucket that is a path is a folder. */
+async function storeOf(webSources: readonly string[]): Promise<ObjectStore> {
   const { createFolderStore } = await import('../../src/batch/foldstore.ts')
   const { createS3Store } = await import('../../src/batch/s3store.ts')
   const { reliable } = await import('../../src/batch/reliable.ts')
+  const { webAccess } = await import('../../src/batch/webaccess.ts')
+  const { withWeb } = await import('../../src/batch/withweb.ts')
   const { readBatchSettings } = await import('../../src/boot.ts')
+  // what cannot be meant is told now, and not for each record
+  webAccess(webSources)
   const folder = createFolderStore()
   const s3 = createS3Store(readBatchSettings())
   const of = (bucket: string) => (bucket.startsWith('/') ? folder : s3)
-  return reliable({
+  const both: ObjectStore = {
     stat: (ref) => of(ref.bucket).stat(ref),
     read: (ref, o) => of(ref.bucket).read(ref, o),
     list: (bucket, prefix, after) => of(bucket).list(bucket, prefix, after),
     put: (ref, bytes, o) => of(ref.bucket).put(ref, bytes, o),
     remove: (ref) => of(ref.bucket).remove(ref),
     upload: (ref, o) => of(ref.bucket).upload(ref, o),
-  })
+  }
+  return reliable(withWeb(both, webSources))
 }
 
-async function listed(job: Pick<Job, 'store'>, { bucket, prefix }: Place, io: Reporter): Promise<Item[]> {
+async function listed(store: ObjectStore, { bucket, prefix }: Place, io: Reporter): Promise<Item[]> {
+  const { itemOf } = await import('../batch/places.ts')
   return io.step('List', async (progress) => {
     const items: Item[] = []
-    for await (const { key, size, etag } of job.store.list(bucket, prefix)) items.push({ bucket, key, size, etag })
+    for await (const info of store.list(bucket, prefix)) items.push(itemOf(info))
     progress(`${items.length} objects`)
     if (items.length > 0) return items
-    throw new AppError('USAGE', { where: `${bucket}/${prefix}`, expected: 'files to answer', got: 'none' })
+    const where = bucket.startsWith('/') ? bucket : `s3://${bucket}/${prefix}`
+    throw new AppError('USAGE', { where, expected: 'files to answer', got: 'none' })
   })
 }
 
@@ -191,16 +195,17 @@ async function answer(job: Job, items: readonly Item[], onlyFailed: boolean, io:
 }
 
 /** `██████░░░░ 61 %  12,345 records  1,234/s  12 failed  3 of 5 objects  00:42 left` */
-export function line({ objects, of, bytes, ofBytes, counts }: Progress, ms: number): string {
+export function line({ objects, of, bytes, ofBytes, counts, before }: Progress, ms: number): string {
+  const fresh = { records: counts.records - before.records, bytes: bytes - before.bytes }
   const share = ofBytes > 0 ? bytes / ofBytes : of > 0 ? objects / of : 1
   const full = Math.round(share * 10)
   const parts = [
     `${'█'.repeat(full)}${'░'.repeat(10 - full)} ${Math.floor(share * 100)} %`,
     `${counts.records.toLocaleString('en-US')} records`,
-    `${Math.round((counts.records / Math.max(ms, 1)) * 1000).toLocaleString('en-US')}/s`,
+    `${Math.round((fresh.records / Math.max(ms, 1)) * 1000).toLocaleString('en-US')}/s`,
     ...(counts.failed > 0 ? [`${counts.failed.toLocaleString('en-US')} failed`] : []),
     `${objects} of ${of} objects`,
-    ...(share > 0.01 && share < 1 ? [`${clock((ms / share) * (1 - share))} left`] : []),
+    ...(fresh.bytes > ofBytes / 100 && share < 1 ? [`${clock((ms / fresh.bytes) * (ofBytes - bytes))} left`] : []),
   ]
   return parts.join('  ')
 }
@@ -215,6 +220,23 @@ function clock(ms: number): string {
 
 const SHOWN = 5
 
+function tellErrors({ errors }: Summary, io: Reporter): void {
+  for (const { key, code, reason } of errors.slice(0, SHOWN)) io.warn(`${key}: ${code} ${reason}`)
+  if (errors.length > SHOWN) io.warn(`… and ${errors.length - SHOWN} more; --json lists all`)
+}
+
+/** One of the records that failed, since most often all do for the same reason. */
+async function tellFailure({ store, output }: Job, { failure, counts }: Summary, io: Reporter): Promise<void> {
+  if (!failure) return
+  const { linesOf } = await import('../../src/batch/lines.ts')
+  for await (const { bytes } of linesOf(store.read({ bucket: output.bucket, key: failure.errors }))) {
+    const { record, code, reason } = JSON.parse(bytes.toString()) as { record: number; code: string; reason: string }
+    const many = counts.failed > 1 ? `${counts.failed.toLocaleString('en-US')} records failed, as ` : ''
+    io.warn(`${many}record ${record} of ${failure.key}: ${code} ${reason} All are named in *.err.jsonl.`)
+    return
+  }
+}
+
 function tellSkipped({ skipped }: Summary, io: Reporter): void {
   for (const { key, reason } of skipped.slice(0, SHOWN)) io.note(`skipped ${key}: ${reason}`)
   if (skipped.length > SHOWN) io.note(`… and ${skipped.length - SHOWN} more`)
@@ -222,8 +244,10 @@ function tellSkipped({ skipped }: Summary, io: Reporter): void {
 
 function textOf({ counts, objects }: Summary, stopped: boolean, output: string): string {
   const { done, failed, earlier, skipped, open } = objects
-  const states = { done, 'failed as a whole': failed, 'done earlier': earlier, skipped, open }
+  const states = { done, 'failed as a whole': failed, 'done earlier': earlier, skipped, 'not finished': open }
   const said = Object.entries(states).flatMap(([word, n]) => (n > 0 ? [`${n} ${word}`] : []))
-  const end = stopped ? 'Stopped; the same command goes on from here.' : `Results are in ${output}`
+  const end = stopped
+    ? 'Stopped; the same command goes on from here.'
+    : `Results are in ${output}${open > 0 ? '; the same command tries again what is not finished.' : ''}`
   return `${counts.records.toLocaleString('en-US')} records, ${counts.failed.toLocaleString('en-US')} failed; objects: ${said.join(', ')}.\n${end}`
 }

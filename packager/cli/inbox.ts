@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import type { ModelStore } from '../../src/models.ts'
@@ -18,18 +17,16 @@ export async function openInbox(
     throw new AppError('USAGE', { expected: '--inbox and --outbox', got: 'one of them' })
   const { createFolderStore } = await import('../../src/batch/foldstore.ts')
   const { refuseOverlap } = await import('../../src/batch/names.ts')
+  const { makeFolder, slashed } = await import('../batch/places.ts')
   const { reliable } = await import('../../src/batch/reliable.ts')
   const { jobOf } = await import('../../src/batch/setup.ts')
   const { watchInbox } = await import('../batch/inbox.ts')
   const { version } = await import('../version.ts')
   const [from, to] = [resolve(inbox), resolve(outbox)]
-  refuseOverlap({ bucket: '/', prefix: `${from.slice(1)}/` }, { bucket: '/', prefix: `${to.slice(1)}/` })
-  for (const dir of [from, to]) mkdirSync(dir, { recursive: true })
-  const job = {
-    ...jobOf(models, reliable(createFolderStore()), {}, version()),
-    input: { bucket: from, prefix: '' },
-    output: { bucket: to, prefix: '' },
-  }
+  const places = { input: { bucket: from, prefix: '' }, output: { bucket: to, prefix: '' } }
+  refuseOverlap(slashed(places.input), slashed(places.output))
+  for (const dir of [from, to]) makeFolder(dir)
+  const job = { ...jobOf(models, reliable(createFolderStore()), {}, version()), ...places }
   const stop = new AbortController()
   const watching = watchInbox(job, {
     signal: stop.signal,

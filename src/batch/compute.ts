@@ -82,6 +82,7 @@ export async function compute(
   })
   let at = state.at
   let counts = state.counts
+  control.progress?.(counts, at.offset)
 
   const emit = async ({ lines, errors: named, counts: more }: Written, next: Position) => {
     for (const bytes of Array.isArray(lines) ? lines : [lines]) await result.write(bytes)
@@ -152,7 +153,8 @@ export async function compute(
     flights.push({ pending, next: chunk.next })
   }
 
-  const only = !run.item.onlyErrors ? undefined : await numbersIn(run, run.item.onlyErrors)
+  const { onlyErrors, whole } = run.item
+  const only = onlyErrors === undefined || whole ? undefined : await numbersIn(run, onlyErrors)
   const most = (record: number) => {
     if (record < state.suspectUntil || only) return 1
     if (perRecord === 0) return CHUNK.first

@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { alive } from '../alive.ts'
 import { AppError } from '../errors.ts'
+import { withOwnErrors } from './folderrors.ts'
 import type { ObjectInfo, ObjectRef, ObjectStore, PartUpload, WriteOptions, Written } from './types.ts'
 
 /** Names that begin so are ours and no objects: files being written, parts of uploads, locks. */
@@ -19,7 +20,12 @@ const HASHED = 2 ** 20
 export function createFolderStore(): ObjectStore {
   const path = ({ bucket, key }: ObjectRef) => {
     if (key === '' || key.endsWith('/') || key.split('/').some((s) => s === '' || s === '.' || s === '..'))
-      throw new AppError('STORE_REFUSED', { where: key, expected: 'a path inside the folder', got: 'another' })
+      throw new AppError('STORE_REFUSED', {
+        where: key,
+        expected: 'a path inside the folder',
+        got: 'another',
+        fix: 'Folders have no place for such a key; S3 has.',
+      })
     return join(bucket, key)
   }
 
@@ -96,7 +102,7 @@ export function createFolderStore(): ObjectStore {
     }
   }
 
-  return {
+  return withOwnErrors({
     stat: info,
     async *read(ref, { start = 0, end, ifMatch } = {}) {
       const now = await info(ref)
@@ -122,14 +128,14 @@ export function createFolderStore(): ObjectStore {
       await rm(path(ref), { force: true })
     },
     upload: (ref, options = {}) => upload(ref, options.id),
-  }
+  })
 }
 
 async function* joined(dir: string, parts: readonly { readonly etag: string }[], ref: ObjectRef) {
   for (const [i, { etag }] of parts.entries()) {
     const bytes = await readFile(join(dir, String(i))).catch(none)
     if (!bytes || hash(bytes) !== etag)
-      throw new AppError('NOT_FOUND', { where: ref.key, expected: `part ${i} of the upload`, got: 'none' })
+      throw new AppError('NO_OBJECT', { where: ref.key, expected: `part ${i} of the upload`, got: 'none' })
     yield bytes
   }
 }
@@ -189,7 +195,7 @@ function exists(e: NodeJS.ErrnoException): false {
 }
 
 export function notFound(ref: ObjectRef): AppError {
-  return new AppError('NOT_FOUND', { where: `${ref.bucket}/${ref.key}`, expected: 'an object', got: 'none' })
+  return new AppError('NO_OBJECT', { where: `${ref.bucket}/${ref.key}`, expected: 'an object', got: 'none' })
 }
 
 export function changed(ref: ObjectRef): AppError {

@@ -3,7 +3,7 @@ import type { Checkpoint } from './ledger.ts'
 import { readWhole } from './reliable.ts'
 import type { Run } from './run.ts'
 import { isEmpty, publish } from './sink.ts'
-import type { Done, ObjectRef, WriteOptions } from './types.ts'
+import type { Done, ObjectRef, ObjectStore, WriteOptions } from './types.ts'
 
 /** Makes everything visible, `.done.json` last. May be done again from any point. undefined: a newer input owns the result's name. */
 export async function publishRun(run: Run, state: Checkpoint): Promise<Done | undefined> {
@@ -28,7 +28,7 @@ async function once({ job, resultFormat }: Run, ref: ObjectRef, state: Checkpoin
 
 /** Parts that vanished with the store's housekeeping; the run begins again. */
 function gone(e: unknown, ref: ObjectRef): never {
-  if (!isAppError(e) || e.code !== 'NOT_FOUND') throw e
+  if (!isAppError(e) || e.code !== 'NO_OBJECT') throw e
   throw new AppError('UPLOAD_GONE', {
     where: ref.key,
     expected: 'the parts that were uploaded',
@@ -44,6 +44,17 @@ interface Current {
   readonly modified: number
 }
 
+/** Says whose the result is, where its name does not. */
+export function currentOf(bucket: string, prefix: string, key: string): ObjectRef {
+  return { bucket, key: `${prefix}${key}.current.json` }
+}
+
+/** The run that a result is of. */
+export async function ownerOf(store: ObjectStore, ref: ObjectRef): Promise<string | undefined> {
+  if (!(await store.stat(ref))) return undefined
+  return (JSON.parse((await readWhole(store, ref)).toString()) as Current).run
+}
+
 /**
  * Names that other tools prescribe are shared by all versions of an input, so an object beside the result says whose it is.
  * The result is replaced only as it was seen before that was read: whoever is late is refused, and looks again.
@@ -51,7 +62,7 @@ interface Current {
 async function newest(run: Run, state: Checkpoint): Promise<boolean> {
   const { job, outputs, names, item, info, resultFormat } = run
   const { store } = job
-  const ref = { bucket: outputs.result.bucket, key: `${names.prefix}${names.key}.current.json` }
+  const ref = currentOf(outputs.result.bucket, names.prefix, names.key)
   const mine: Current = { run: names.run, sequencer: item.sequencer, modified: info.modified }
   for (;;) {
     const before = await store.stat(outputs.result)
@@ -69,7 +80,7 @@ async function newest(run: Run, state: Checkpoint): Promise<boolean> {
       if ((await publish(store, outputs.result, state.result, { only, contentType })).written) return true
     } catch (e) {
       // an earlier attempt got as far as this
-      if (isAppError(e) && e.code === 'NOT_FOUND' && before && current?.run === mine.run) return true
+      if (isAppError(e) && e.code === 'NO_OBJECT' && before && current?.run === mine.run) return true
       return gone(e, outputs.result)
     }
   }

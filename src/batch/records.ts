@@ -72,7 +72,7 @@ async function openListed(ref: ObjectRef, context: ReadContext) {
       got: row ? 'a list' : 'another',
     })
   const info = await context.store.stat(ref)
-  if (!info) throw new AppError('NOT_FOUND', { where: ref.key, expected: 'an object', got: 'none' })
+  if (!info) throw new AppError('NO_OBJECT', { where: ref.key, expected: 'an object', got: 'none' })
   const bytes = (start?: number, end?: number) => context.store.read(ref, { start, end, ifMatch: info.etag })
   return { row, inside: { ...context, info, bytes } satisfies ReadContext }
 }

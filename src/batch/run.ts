@@ -51,8 +51,10 @@ export interface Item extends ObjectRef {
   /** of the content that the event speaks of */
   readonly etag?: string
   readonly sequencer?: string
-  /** answer again only what an earlier run of the same input named: the key of its `.err.jsonl`; empty: answer all again */
+  /** answer again only what an earlier run of the same input named: the key of its `.err.jsonl` */
   readonly onlyErrors?: string
+  /** with `onlyErrors`: answer all of it again */
+  readonly whole?: boolean
 }
 
 export interface Control {
@@ -62,7 +64,7 @@ export interface Control {
   /** whoever worked on it before is known to be gone */
   readonly takeOver?: boolean
   readonly leaseMs?: number
-  /** `offset`: bytes of the object that are behind, where its format can tell */
+  /** Called first with where the run goes on. `offset`: bytes of the object that are behind, where its format can tell */
   progress?(counts: Counts, offset: number | undefined): void
 }
 

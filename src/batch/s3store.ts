@@ -1,7 +1,7 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import { AppError } from '../errors.ts'
 import { memo } from '../memo.ts'
-import { changed, notFound } from './foldstore.ts'
+import { failed, nameOf, statusOf } from './s3errors.ts'
 import type { ObjectRef, ObjectStore, PartUpload, UploadOptions, WriteOptions, Written } from './types.ts'
 
 export interface S3Options {
@@ -17,7 +17,9 @@ export function createS3Store({ region, endpoint }: S3Options = {}): ObjectStore
   const sdk = memo(() => import('@aws-sdk/client-s3'))
   const connect = memo(async (): Promise<S3Client> => {
     const { S3Client } = await sdk()
-    return new S3Client({ region, ...(endpoint !== undefined && { endpoint, forcePathStyle: true }), maxAttempts: 3 })
+    // without a region the SDK looks into the profile; other stores take any
+    const other = endpoint !== undefined && { endpoint, forcePathStyle: true, region: region ?? 'us-east-1' }
+    return new S3Client({ region, ...other, maxAttempts: 3, followRegionRedirects: true })
   })
   const names = ({ bucket, key, versionId }: ObjectRef) => ({ Bucket: bucket, Key: key, VersionId: versionId })
 
@@ -143,16 +145,9 @@ function condition(only: WriteOptions['only']) {
 
 const written = ({ ETag }: { ETag?: string }): Written => ({ written: true, etag: plain(ETag) })
 
-interface Problem {
-  readonly name?: string
-  readonly $metadata?: { readonly httpStatusCode?: number }
-}
-
-const statusOf = (e: unknown) => (e as Problem).$metadata?.httpStatusCode
-
 /** 412: the condition does not hold; 404 of a conditional write: there is nothing to match. 409 is another writer, and is tried again. */
 function refused(e: unknown): Written {
-  if (statusOf(e) === 412 || (statusOf(e) === 404 && (e as Problem).name === 'NoSuchKey')) return { written: false }
+  if (statusOf(e) === 412 || (statusOf(e) === 404 && nameOf(e) === 'NoSuchKey')) return { written: false }
   throw e
 }
 
@@ -163,25 +158,4 @@ function absent(e: unknown): undefined {
 /** A range that begins at the end of the object. */
 function beyond(e: unknown): undefined {
   if (statusOf(e) !== 416) throw e
-}
-
-/** What S3 and the way to it do in passing: 5xx, throttling, conflicts, resets, timeouts. */
-function failed(ref: ObjectRef): (e: unknown) => never {
-  return (cause) => {
-    // the bytes are out already, so reading on would not mend it
-    if (cause instanceof Error && /checksum mismatch/i.test(cause.message))
-      throw new AppError('STORE_REFUSED', { where: `${ref.bucket}/${ref.key}`, got: 'a wrong checksum', cause })
-    const status = statusOf(cause)
-    const name = (cause as Problem).name ?? 'an error'
-    if (status === 404) throw notFound(ref)
-    if (status === 412) throw changed(ref)
-    const passing = status === undefined || status >= 500 || status === 429 || status === 409 || status === 408
-    const slow = /SlowDown|Throttl|RequestTimeout|Timeout|RequestTimeTooSkewed/.test(name)
-    const got = status === undefined ? name : `${status} ${name}`
-    throw new AppError(passing || slow ? 'STORE_FAILED' : 'STORE_REFUSED', {
-      where: `${ref.bucket}/${ref.key}`,
-      got,
-      cause,
-    })
-  }
 }

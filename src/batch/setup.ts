@@ -46,6 +46,7 @@ const KNOWN = {
   maxRecordBytes: 'number',
   outputFilter: 'string',
   joinSource: 'string',
+  webSources: 'object',
 } as const satisfies Record<keyof BatchOptions, string>
 
 export const MAX_ROWS = 256
@@ -66,7 +67,9 @@ export function readOptions(text: string | undefined): BatchOptions {
     if (kind === undefined) throw fail('', Object.keys(KNOWN).join(', '), name.slice(0, 40))
     if (typeof value !== kind) throw fail(`.${name}`, `a ${kind}`, `a ${typeof value}`)
   }
-  const { result } = options
+  const { result, webSources = [] } = options
+  if (!Array.isArray(webSources) || !webSources.every((s) => typeof s === 'string'))
+    throw fail('.webSources', 'a list of hosts', 'another value')
   if (result !== undefined && !Object.hasOwn(RESULT_FORMATS, result as string))
     throw fail('.result', Object.keys(RESULT_FORMATS).join(', '), 'another')
   return options as BatchOptions

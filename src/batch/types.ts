@@ -7,6 +7,8 @@ export interface ObjectRef {
   readonly key: string
   /** a certain version of a versioned bucket */
   readonly versionId?: string
+  /** of a web address, from the question mark on; it may hold a signature, so it is part of no name and no message */
+  readonly query?: string
 }
 
 export interface ObjectInfo extends ObjectRef {
@@ -37,7 +39,7 @@ export type Written = { readonly written: true; readonly etag: string } | { read
 
 /**
  * A bucket or a folder, with one behaviour. A method tries once and throws STORE_FAILED for what may pass (see reliable.ts for
- * repeating), NOT_FOUND for what is not there, STORE_REFUSED for what will not pass.
+ * repeating), NO_OBJECT for what is not there, STORE_REFUSED for what will not pass.
  */
 export interface ObjectStore {
   /** undefined where there is none */
@@ -151,6 +153,8 @@ export interface InputOptions {
   readonly idField?: string
   /** the longest line, CSV row, archive entry or example, in bytes; longer ones are bad records. Default 64 MiB */
   readonly maxRecordBytes?: number
+  /** web addresses that lists may name: see webaccess.ts. Default: none */
+  readonly webSources?: readonly string[]
 }
 
 /** What the model and the user say about records; it is the same in each thread. */

@@ -45,7 +45,10 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
     } catch (e) {
       const error = toAppError(e)
       log({ level: 'error', message: `batch ${key}`, error: logged(error) })
-      if (receives >= maxReceives) await bury(own, work, receives, error)
+      if (receives >= maxReceives)
+        await bury(own, work, receives, error).catch((e: unknown) => {
+          log({ level: 'error', message: `batch ${key}: its reason cannot be written`, error: logged(toAppError(e)) })
+        })
       return { key, outcome: { status: 'ERROR', code: error.code, reason: error.message } }
     }
   }

@@ -64,7 +64,7 @@ for (const { name, bucket, store, exact } of rows) {
     await store.remove(ref('a/b c.txt'))
     await store.remove(ref('a/b c.txt'))
     assert.equal(await store.stat(ref('a/b c.txt')), undefined)
-    await assert.rejects(read({}), { code: 'NOT_FOUND' })
+    await assert.rejects(read({}), { code: 'NO_OBJECT' })
   })
 
   test(`${name}: lists in the order of keys, from a key on`, async () => {

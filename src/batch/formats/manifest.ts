@@ -101,10 +101,14 @@ function refOf(place: string, { info }: ReadContext): ObjectRef {
   const [, bucket, key] = /^[^:]+:\/\/([^/]+)\/(.+)$/s.exec(place) ?? []
   if ((scheme === 's3' || scheme === 'obs') && bucket !== undefined && key !== undefined && !key.endsWith('/'))
     return { bucket, key }
+  if (/^https?$/.test(scheme) && URL.canParse(place)) {
+    const { origin, pathname, search, username, password } = new URL(place)
+    // servers that want a name and a password get them by other ways than a file that many can read
+    if (username === '' && password === '') return { bucket: origin, key: pathname.slice(1), query: search }
+  }
   throw new AppError('BAD_INPUT', {
     where: 'a place in a list',
-    expected: 's3://bucket/key',
-    got: scheme.startsWith('http') ? 'a web address' : 'another',
-    ...(scheme.startsWith('http') && { fix: 'Name the object itself: the function may read what its role may.' }),
+    expected: 's3://bucket/key or https://host/path',
+    got: /^https?$/.test(scheme) ? 'an address that cannot be read, or with a password' : 'another',
   })
 }

@@ -68,7 +68,7 @@ function neededOf(names: readonly string[], context: ReadContext): string[] | un
   return needed.every(([alias]) => names.includes(alias)) ? names.filter((n) => wanted.has(n)) : undefined
 }
 
-async function openFile(context: ReadContext): Promise<AsyncBuffer> {
+export async function openFile(context: ReadContext): Promise<AsyncBuffer> {
   const { size, key } = context.info
   const tail = await readRange(context, Math.max(0, size - 8), size)
   if (size < 12 || tail.toString('latin1', 4) !== 'PAR1') throw broken(key, 'a footer', 'none, so the file is cut')
@@ -84,7 +84,7 @@ async function openFile(context: ReadContext): Promise<AsyncBuffer> {
 }
 
 /** Snappy is in the reader; the others are what Node has, never unpacking more than the page says. */
-async function codecs(): Promise<Compressors> {
+export async function codecs(): Promise<Compressors> {
   const { decompress } = await import('fzstd')
   const limited = (size: number) => {
     if (size > MAX_GROUP) throw new RangeError('page too large')
@@ -101,7 +101,7 @@ async function codecs(): Promise<Compressors> {
 }
 
 /** The reader says that a file is damaged in many ways; what the store says passes. */
-async function guarded<T>(where: string, read: () => Promise<T>): Promise<T> {
+export async function guarded<T>(where: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read()
   } catch (e) {

@@ -26,10 +26,13 @@ export const modelartsResult = {
 } as const satisfies ResultFormat
 
 function lineOf({ status, input, output, counts, error }: Done) {
-  const source = `s3://${input.bucket}/${input.key}`
+  const source = placeOf(input.bucket, input.key)
   if (status === 'DONE' && (counts.answered > 0 || counts.records === 0))
-    return { source, result: 'SUCCESSFUL', 'inference-loc': `s3://${output.bucket}/${output.key}` }
-  const listed = output.errors === undefined ? '' : `, see s3://${output.bucket}/${output.errors}`
+    return { source, result: 'SUCCESSFUL', 'inference-loc': placeOf(output.bucket, output.key) }
+  const listed = output.errors === undefined ? '' : `, see ${placeOf(output.bucket, output.errors)}`
   const message = error?.reason ?? `${counts.failed} of ${counts.records} records failed${listed}`
   return { source, result: 'FAILED', error_message: message }
 }
+
+/** A bucket that is a path is a folder. */
+const placeOf = (bucket: string, key: string) => `${bucket.startsWith('/') ? '' : 's3://'}${bucket}/${key}`

@@ -5,9 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createFolderStore } from '../../../src/batch/foldstore.ts'
+import { runObject } from '../../../src/batch/run.ts'
+import { memo } from '../../../src/memo.ts'
 import { randomOf } from '../../fixtures/batch/faulty.ts'
-import { isBad, lineOf, stage } from '../../fixtures/batch/job.ts'
+import { isBad, jobAt, lineOf, stage } from '../../fixtures/batch/job.ts'
 
+process.env.ORT_DISABLE_TELEMETRY = '1'
 const work = mkdtempSync(join(tmpdir(), 'modelayer-chaos-'))
 after(() => rmSync(work, { recursive: true, force: true }))
 
@@ -99,6 +103,7 @@ async function drain(
 
 interface Line {
   readonly record: number
+  readonly result?: unknown
   readonly code?: string
 }
 
@@ -117,13 +122,27 @@ const numbers = (n: number) => Array.from({ length: n }, (_, i) => i)
 /** One seed in every run; many with CHAOS_SEEDS=1,2,3… */
 const SEEDS = (process.env.CHAOS_SEEDS ?? '1').split(',').map(Number)
 
+/** What records are answered without any chaos: they are the same in each file, by their number. */
+const expected = memo(async () => {
+  const s = setup('calm')
+  writeFileSync(
+    join(s.input, 'a.jsonl'),
+    numbers(MOST)
+      .map((k) => `${lineOf(k)}\n`)
+      .join(''),
+  )
+  await runObject(jobAt(s.model, createFolderStore(), s.input, s.output), { bucket: s.input, key: 'a.jsonl' })
+  return new Map(linesOf(s, 'a.jsonl').answered.map((l) => [l.record, l.result]))
+})
+const MOST = 20_000
+
 for (const seed of SEEDS)
   test(`chaos, seed ${seed}: doubles, disorder, store failures, kill -9; each record answered or named exactly once`, async () => {
     const random = randomOf(seed)
     const s = setup(`seed-${seed}`)
     const sizes = new Map<string, number>()
     for (let i = 0; i < 12; i++) {
-      const n = 1 + Math.floor(random() ** 3 * 20_000)
+      const n = 1 + Math.floor(random() ** 3 * (MOST - 1))
       sizes.set(`f${i}.jsonl`, n)
       writeFileSync(
         join(s.input, `f${i}.jsonl`),
@@ -147,8 +166,10 @@ for (const seed of SEEDS)
       },
     })
     assert.ok(processes > 2, 'processes were killed')
+    const calm = await expected()
     for (const [key, n] of sizes) {
       const { answered, named, files } = linesOf(s, key)
+      for (const { record, result } of answered) assert.deepEqual(result, calm.get(record), `${key}, record ${record}`)
       assert.deepEqual(
         answered.map((l) => l.record),
         numbers(n).filter((i) => !isBad(i)),

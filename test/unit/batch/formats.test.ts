@@ -275,9 +275,11 @@ test('compressed text is unpacked as it streams; damage tells where', async () =
 })
 
 test('manifests name objects', async () => {
-  const ours = '{"source":"obs://k/a b.png"}\n{"source":"https://k/a"}\n{"x":1}\n\n{"source":"sub/b.png"}\n{'
+  const ours =
+    '{"source":"obs://k/a b.png"}\n{"source":"https://k/a.png?X-Sig=1"}\n{"source":"https://u:p@k/a"}\n{"x":1}\n\n{"source":"sub/b.png"}\n{'
   assert.deepEqual(values(await checkPositions('manifest', text(ours))), [
     'k/a b.png',
+    'https://k/a.png',
     'BAD_INPUT',
     'BAD_INPUT',
     'b/in/sub/b.png',
@@ -307,6 +309,55 @@ test('an inventory lists what is there: no folders, empty objects, deleted or ol
   const bytes = text(JSON.stringify(index, null, 2))
   assert.deepEqual(values(await checkPositions('manifest', bytes, { others })), ['k/a b+c.png', 'BAD_INPUT', 'k/z.png'])
   await assert.rejects(readAll('manifest', bytes), { code: 'BAD_INPUT', message: /1\.csv\.gz/ })
+})
+
+test('an inventory in Parquet says the same, and its keys are as they are; one in ORC is refused by name', async () => {
+  const n = 30
+  const at = <T>(other: T, special: Readonly<Record<number, T>>) =>
+    Array.from({ length: n }, (_, i) => (i in special ? special[i]! : other))
+  const keys = at('plain.png', {
+    0: 'a+b%2Bc.png',
+    1: 'old.png',
+    2: 'gone.png',
+    3: 'd/',
+    4: 'e',
+    5: '',
+    29: 'ü z.png',
+  })
+  const file = (columns: Parameters<typeof parquetWriteBuffer>[0]['columnData']) =>
+    new Uint8Array(parquetWriteBuffer({ columnData: columns, rowGroupSize: 13 }))
+  const bucket = { name: 'bucket', data: at('k', {}), type: 'STRING' } as const
+  const all = file([
+    bucket,
+    { name: 'key', data: keys, type: 'STRING' },
+    { name: 'version_id', data: at('v', {}), type: 'STRING' },
+    { name: 'is_latest', data: at(true, { 1: false }), type: 'BOOLEAN' },
+    { name: 'is_delete_marker', data: at(false, { 2: true }), type: 'BOOLEAN' },
+    { name: 'size', data: at(5n, { 3: 0n, 4: 0n }), type: 'INT64' },
+  ])
+  const index = (fileFormat: string) =>
+    text(
+      JSON.stringify({
+        destinationBucket: 'arn:aws:s3:::inv',
+        fileFormat,
+        fileSchema: 'message s3.inventory { required binary bucket (STRING); required binary key (STRING); }',
+        files: [{ key: 'data/1.parquet' }, { key: 'data/2.parquet' }],
+      }),
+    )
+  const least = file([bucket, { name: 'key', data: at('k.png', {}), type: 'STRING' }])
+  const others = { 'inv/data/1.parquet': all, 'inv/data/2.parquet': least }
+  const found = values(await checkPositions('manifest', index('Parquet'), { others }))
+  assert.equal(found.length, 26 + 30)
+  assert.deepEqual(found.slice(0, 3), ['k/a+b%2Bc.png', 'BAD_INPUT', 'k/plain.png'])
+  assert.deepEqual(found.slice(25, 27), ['k/ü z.png', 'k/k.png'])
+  const broken = (bytes: Uint8Array) =>
+    readAll('manifest', index('Parquet'), { others: { 'inv/data/1.parquet': bytes } })
+  await assert.rejects(broken(file([bucket])), { code: 'BAD_INPUT', message: /columns bucket and key/ })
+  await assert.rejects(broken(all.subarray(0, -3)), { code: 'BAD_INPUT', message: /footer/ })
+  await assert.rejects(readAll('manifest', index('ORC')), {
+    code: 'BAD_INPUT',
+    message: /CSV or Parquet .*received ORC\. Choose CSV or Parquet in the configuration of the inventory/,
+  })
 })
 
 test('an image is one record; what is none says what it is', async () => {

@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { after, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { watchInbox } from '../../../packager/batch/inbox.ts'
 import { runLocal } from '../../../packager/batch/local.ts'
-import { line, placeOf } from '../../../packager/cli/batch.ts'
+import { line } from '../../../packager/cli/batch.ts'
 import { main } from '../../../packager/cli/main.ts'
 import { projectRoot } from '../../../packager/root.ts'
 import { createFolderStore } from '../../../src/batch/foldstore.ts'
@@ -102,18 +103,83 @@ test('an inbox: files that appear are answered, once', async () => {
   writeFileSync(join(input, 'a.jsonl'), records(10))
   writeFileSync(join(input, 'b.txt.xyz'), 'nothing')
   await watching
-  assert.deepEqual(told, ['a.jsonl DONE', 'b.txt.xyz SKIPPED'])
+  assert.deepEqual(told.sort(), ['a.jsonl DONE', 'b.txt.xyz SKIPPED'])
   const [result] = readdirSync(output).filter((f) => /[0-9a-f]{12}\.jsonl$/.test(f))
   assert.equal(readFileSync(join(output, result!), 'utf8').split('\n').length, 11)
 })
 
-test('the progress line says how far, how fast and how long', () => {
-  const counts = { records: 5000, answered: 4990, failed: 10 }
-  const text = line({ objects: 1, of: 4, bytes: 25, ofBytes: 100, counts }, 10_000)
-  assert.equal(text, '███░░░░░░░ 25 %  5,000 records  500/s  10 failed  1 of 4 objects  00:30 left')
+test('an inbox: sub-folders, what fails is tried again but not at once, what changes is answered again', async () => {
+  const { input, job } = folders('inbox-again')
+  const stop = new AbortController()
+  const told: string[] = []
+  let broken = true
+  const store: typeof job.store = {
+    ...job.store,
+    stat: (ref) => (broken && ref.key === 'sub/a.jsonl' ? Promise.reject(new Error('disk')) : job.store.stat(ref)),
+  }
+  mkdirSync(join(input, 'sub'))
+  writeFileSync(join(input, 'sub', 'a.jsonl'), records(3))
+  const watching = watchInbox(
+    { ...job, store },
+    { signal: stop.signal, everyMs: 10, told: (key, o) => void told.push(`${key} ${o.status}`) },
+  )
+  await sleep(1300)
+  assert.deepEqual(told, ['sub/a.jsonl ERROR'])
+  broken = false
+  while (told.length < 2) await sleep(20)
+  writeFileSync(join(input, 'sub', 'a.jsonl'), records(4))
+  while (told.length < 3) await sleep(20)
+  stop.abort()
+  await watching
+  assert.deepEqual(told.slice(1), ['sub/a.jsonl DONE', 'sub/a.jsonl DONE'])
 })
 
-test('places of the command line', async () => {
-  assert.deepEqual(await placeOf('s3://b/p'), { place: { bucket: 'b', prefix: 'p/' } })
-  assert.deepEqual(await placeOf('/nowhere/at/all'), { place: { bucket: '/nowhere/at/all', prefix: '' } })
+test('the progress line says how far, how fast and how long', () => {
+  const counts = { records: 5000, answered: 4990, failed: 10 }
+  const far = { objects: 1, of: 4, bytes: 25, ofBytes: 100, counts }
+  const text = line({ ...far, before: { records: 0, bytes: 0 } }, 10_000)
+  assert.equal(text, '███░░░░░░░ 25 %  5,000 records  500/s  10 failed  1 of 4 objects  00:30 left')
+  // what an earlier command did was not done in this one's time
+  const on = line({ ...far, before: { records: 4000, bytes: 15 } }, 10_000)
+  assert.equal(on, '███░░░░░░░ 25 %  5,000 records  100/s  10 failed  1 of 4 objects  01:15 left')
+})
+
+test('one file beside its results; what is not there or cannot be made is told', async () => {
+  const dir = join(work, 'beside')
+  mkdirSync(dir)
+  writeFileSync(join(dir, 'rows.csv'), '0,0,0,0\n1,2,3,4\n')
+  const { code, json } = await cli('batch', model, join(dir, 'rows.csv'), join(dir, 'out'))
+  assert.deepEqual([code, json.counts], [0, { records: 2, answered: 2, failed: 0 }])
+  const refused = async (...args: string[]) => (await cli('batch', model, ...args)).json.error as { message: string }
+  assert.match((await refused(join(dir, 'none'), join(dir, 'out'))).message, /nothing at .*none/)
+  assert.match((await refused(dir, join(dir, 'rows.csv', 'out'))).message, /overlap/)
+  assert.match((await refused(join(dir, 'out'), join(dir, 'rows.csv'))).message, /folder that can be made .*EEXIST/)
+  assert.match((await refused('s3:/b/p', dir)).message, /s3:\/\/bucket\/prefix\/ for <input> but received 's3:\/b\/p'/)
+  assert.match((await refused(dir, 's3://')).message, /for <output> but received 's3:\/\/'/)
+  const rule = [dir, join(work, 'out'), '--mapping-rule', join(dir, 'none')]
+  assert.match((await refused(...rule)).message, /a file of JSON for --mapping-rule but received ENOENT/)
+})
+
+test('results under one name: what failed is answered again beside what did not, and a job lists each input once', async () => {
+  const dir = join(work, 'named')
+  const [input, output] = [join(dir, 'in'), join(dir, 'out')]
+  mkdirSync(input, { recursive: true })
+  writeFileSync(join(input, 'b.csv'), '1,2,3,4\n')
+  const run = (...more: string[]) => cli('batch', model, input, output, '--result', 'modelarts', ...more)
+  const read = (name: string) => readFileSync(join(output, name), 'utf8').trim().split('\n')
+  for (const text of ['1,2,3,4\n', '1,2,3,4\n1,2,3\n']) {
+    writeFileSync(join(input, 'a.csv'), text)
+    await run()
+  }
+  for (let again = 0; again < 2; again++) {
+    const { json } = await run('--only', 'FAILED')
+    assert.deepEqual(json.counts, { records: 2, answered: 1, failed: 1 })
+    assert.equal((json.objects as { done: number }).done, 1)
+    assert.match(read('infer-result/a.csv_result.txt').join(), /^\{"y:0":\[/)
+  }
+  const lines = read('infer-result-batch.manifest').map((l) => JSON.parse(l) as { source: string; result: string })
+  assert.deepEqual(
+    lines.map((l) => [l.source, l.result]),
+    ['a.csv', 'b.csv'].map((f) => [join(input, f), 'SUCCESSFUL']),
+  )
 })

@@ -114,3 +114,18 @@ test('an event of something else is refused', async () => {
   const { worker } = setup()
   await assert.rejects(Promise.resolve(worker({ httpMethod: 'GET' }, soon())), { code: 'BAD_EVENT' })
 })
+
+test('a reason that cannot be written keeps no other message back', async () => {
+  const store = brokenOn(/bad/)
+  const refusing: ObjectStore = {
+    ...store,
+    async put(ref, bytes, o) {
+      if (ref.key.endsWith('.failed.json')) throw new AppError('STORE_REFUSED', { where: ref.key, got: '403' })
+      return store.put(ref, bytes, o)
+    },
+  }
+  const { worker, put, lines } = setup({ maxReceives: 1 }, refusing)
+  const event = sqsEvent([message('1', put('bad.jsonl', 5)), message('2', put('a.jsonl', 5))])
+  assert.deepEqual(await worker(event, soon()), { batchItemFailures: [{ itemIdentifier: '1' }] })
+  assert.ok(lines.some((l) => l.error?.code === 'STORE_REFUSED'))
+})
