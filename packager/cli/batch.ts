@@ -10,6 +10,7 @@ import { AppError } from '../../src/errors.ts'
 import { parseJson } from '../../src/json.ts'
 import type { Progress, Summary } from '../batch/local.ts'
 import { type Command, flag, type Input, integer, one } from './command.ts'
+import { DRY_RUN, dryRun } from './dryrun.ts'
 import type { Reporter } from './reporter.ts'
 import { localSource } from './s3.ts'
 import { stage } from './serve.ts'
@@ -50,11 +51,13 @@ export const batch: Command = {
     { flags: '--name <name>', text: 'name of the model' },
     { flags: '--version <n>', text: 'which version, where there are several (default: the newest)' },
     { flags: '--threads <n>', text: 'threads of one inference (default: 1, as in a small function)' },
+    ...DRY_RUN,
   ],
   examples: [
     'modelayer batch examples/mnist ./in ./out',
     'modelayer batch examples/iris rows.csv ./out --result csv --join',
     'modelayer batch examples/mnist ./in ./out --only FAILED',
+    'modelayer batch examples/mnist s3://in/digits/ s3://out/ --dry-run',
   ],
   async run(input, io) {
     const [source, from, to] = input.args as [string, string, string]
@@ -66,8 +69,13 @@ export const batch: Command = {
       const inside = await placeOf(from)
       const output = await placeOf(to)
       refuseOverlap(slashed(inside.place), slashed(output.place))
-      if (!to.startsWith('s3://')) mkdirSync(resolve(to), { recursive: true })
+      const dry = flag(input, 'dryRun')
+      if (!dry && !to.startsWith('s3://')) mkdirSync(resolve(to), { recursive: true })
       const job = { ...(await jobFor(source, root, input, io)), input: inside.place, output: output.place }
+      if (dry) {
+        await dryRun(job, inside.item, input, io)
+        return 0
+      }
       const items = inside.item ? [inside.item] : await listed(job, inside.place, io)
       const { summary, stopped } = await answer(job, items, one(input, 'only') === 'FAILED', io)
       const { writeManifest } = await import('../batch/local.ts')
