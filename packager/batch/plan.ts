@@ -32,6 +32,8 @@ export interface Setting {
   readonly timeout: number
   /** of the account: what all functions may use together */
   readonly concurrency: number
+  /** prefixes that S3 has divided the objects into: each has its own limits */
+  readonly prefixes: number
   /** bytes of a key, at most */
   readonly keyBytes: number
   readonly prices: Prices
@@ -49,7 +51,7 @@ export interface Plan {
   readonly lambdaSeconds: number
   readonly secondsPerBatch: number
   readonly wallSeconds: number
-  /** what keeps it from being faster */
+  /** what keeps it from being faster; `objects`: all of them are under way at once */
   readonly bound: 'concurrency' | 'starts' | 'S3 reads' | 'S3 writes' | 'objects'
   readonly requests: { readonly reads: number; readonly writes: number }
   readonly cost: {
@@ -98,23 +100,33 @@ export function plan(work: readonly Work[], s: Setting): Plan {
   const batches = Math.ceil(objects / items)
 
   // what S3 answers at most, as environments that are busy at once
-  const busy = (perSecond: number, n: number) => (n === 0 ? Number.POSITIVE_INFINITY : (perSecond * seconds) / n)
-  const s3 = { reads: busy(QUOTAS.s3.reads, requests.reads), writes: busy(QUOTAS.s3.writes, requests.writes) }
-  const concurrency = Math.max(1, Math.floor(Math.min(available, batches, s3.reads, s3.writes)))
+  const answered = {
+    reads: requests.reads / (QUOTAS.s3.reads * s.prefixes),
+    writes: requests.writes / (QUOTAS.s3.writes * s.prefixes),
+  }
+  const s3 = Math.max(answered.reads, answered.writes)
+  const busy = s3 === 0 ? available : seconds / s3
+  const concurrency = Math.max(1, Math.floor(Math.min(available, batches, busy)))
 
+  const atOnce = batches <= concurrency
   const cold = (concurrency * ASSUMED.coldMs) / 1000
   const lambdaSeconds = seconds + cold
   const secondsPerBatch = perObject * items
   const largest = Math.max(0, ...work.map((w) => (w.largest / Math.max(w.bytes, 1)) * secondsOf(w, s)))
   const times = {
-    concurrency: ramped(lambdaSeconds, concurrency) + secondsPerBatch / 2,
+    // all at once, or one round after the other with half a batch at the end
+    concurrency: atOnce
+      ? concurrency / QUOTAS.lambda.ramp + ASSUMED.coldMs / 1000 + secondsPerBatch
+      : ramped(lambdaSeconds, concurrency) + secondsPerBatch / 2,
     starts: batches / QUOTAS.map.starts,
-    'S3 reads': requests.reads / QUOTAS.s3.reads,
-    'S3 writes': requests.writes / QUOTAS.s3.writes,
+    'S3 reads': answered.reads,
+    'S3 writes': answered.writes,
     objects: largest,
   }
   const wallSeconds = Math.max(...Object.values(times))
-  const bound = (Object.keys(times) as (keyof typeof times)[]).find((k) => times[k] === wallSeconds)!
+  const longest = (Object.keys(times) as (keyof typeof times)[]).find((k) => times[k] === wallSeconds)!
+  const held = answered.reads > answered.writes ? 'S3 reads' : 'S3 writes'
+  const bound = longest !== 'concurrency' ? longest : atOnce ? 'objects' : busy < available ? held : longest
 
   const pauses = sum(work, (w) => Math.floor(secondsOf(w, s) / Math.max(w.objects, 1) / s.timeout) * w.objects)
   const invocations = batches + pauses

@@ -22,6 +22,7 @@ export const DRY_RUN = [
   { flags: '--arch <arch>', text: 'of a dry run: of the function', choices: ['arm64', 'x64'], default: 'arm64' },
   { flags: '--timeout <seconds>', text: 'of a dry run: of the function (default: 900)' },
   { flags: '--concurrency <n>', text: "of a dry run: the account's concurrent executions (default: 1000)" },
+  { flags: '--prefixes <n>', text: 'of a dry run: prefixes whose request rates S3 counts apart (default: 1)' },
   { flags: '--region <name>', text: 'of a dry run: whose prices (default: AWS_REGION)' },
 ] as const
 
@@ -45,6 +46,7 @@ export async function dryRun(job: Job, item: Item | undefined, input: Input, io:
     arch: one(input, 'arch') as 'arm64' | 'x64',
     timeout: integer(input, 'timeout', { min: 30, max: 900 }) ?? 900,
     concurrency: integer(input, 'concurrency', { min: 1, max: 1_000_000 }) ?? 1000,
+    prefixes: integer(input, 'prefixes', { min: 1, max: 10_000 }) ?? 1,
     keyBytes: found.keyBytes,
     prices,
   }
