@@ -36,13 +36,14 @@ async function timed(job: Job, items: readonly Item[], ms: number, scratch: stri
     const output = { bucket: scratch, prefix: '' }
     const { counts, objects } = await runLocal({ ...job, store, output }, { items, signal: stop.signal })
     const { user, system } = process.cpuUsage(begin.cpu)
-    const begun = items.filter((i) => read.has(i.key))
+    // one that was not finished counts with what was read of it
+    const begun = items.flatMap(({ key, size = 0 }) => (read.has(key) ? [{ size, read: read.get(key)! }] : []))
+    const wholes = begun.reduce((n, i) => n + Math.min(1, i.read / i.size), 0)
     return {
-      // one that was not finished counts with what was read of it
-      objects: Math.max(begun.length - objects.open, Math.min(begun.length, 1)),
+      objects: Math.max(1, Math.floor(wholes)),
       failed: objects.failed,
       records: counts.records,
-      bytes: begun.reduce((n, i) => n + Math.min(i.size ?? 0, read.get(i.key)!), 0),
+      bytes: begun.reduce((n, i) => n + Math.min(i.size, i.read), 0),
       cpuMs: (user + system) / 1000,
       wallMs: performance.now() - begin.wall,
       requests: { ...requests },

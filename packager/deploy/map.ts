@@ -8,7 +8,7 @@ const AGAIN_SECONDS = 15
 
 /** What passes, and how patiently: each pause doubles, up to two minutes, and is drawn at random below that. */
 const RETRY = [
-  // there is no room for another environment, or Lambda is not well
+  // there is no room for another environment, or Lambda is not well: whoever waits competes with those that begin, so patience is long
   [
     [
       'Lambda.TooManyRequestsException',
@@ -16,7 +16,7 @@ const RETRY = [
       'Lambda.AWSLambdaException',
       'Lambda.SdkClientException',
     ],
-    12,
+    100,
   ],
   // the function threw, ran out of time or memory, or its process ended; what is done stays done
   [['States.ALL'], 6],
