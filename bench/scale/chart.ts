@@ -1,7 +1,7 @@
 const [WIDTH, HEIGHT] = [760, 420]
 const BOX = { left: 70, right: 730, top: 50, bottom: 360 }
 /** where lines that rise leave room */
-const LEGEND = 460
+const LEGEND = 430
 const COLOURS = ['#c2410c', '#1d4ed8', '#15803d', '#94a3b8']
 const MARKS: readonly (readonly [seconds: number, text: string])[] = [
   [1, '1 s'],

@@ -26,6 +26,15 @@ export const DRY_RUN = [
   { flags: '--region <name>', text: 'of a dry run: whose prices (default: AWS_REGION)' },
 ] as const
 
+/** What keeps it from being faster. */
+const BOUND = {
+  concurrency: 'more at once would be faster',
+  starts: 'Step Functions starts no more a second',
+  'S3 reads': 'S3 answers no more a second (--prefixes)',
+  'S3 writes': 'S3 takes no more a second (--prefixes)',
+  objects: 'all batches at once',
+} as const satisfies Record<Plan['bound'], string>
+
 /** so many `.done.json` are read to know a rate */
 const EARLIER = 1000
 
@@ -75,7 +84,7 @@ export async function dryRun(job: Job, item: Item | undefined, input: Input, io:
       listing(found, measured),
       '',
       `Here          ${clock(here.seconds)}`,
-      `In Lambda     ${clock(lambda.wallSeconds)} with ${setting.memory} MB on ${setting.arch}, ${count(lambda.concurrency)} at once; bound by ${lambda.bound}`,
+      `In Lambda     ${clock(lambda.wallSeconds)} with ${setting.memory} MB on ${setting.arch}, ${count(lambda.concurrency)} at once: ${BOUND[lambda.bound]}`,
       `Cost          ${costOf(lambda)}; list prices of ${of}, ${PRICES_AS_OF}`,
       `Batches       ${count(lambda.batches)} of ${count(lambda.items)} objects, about ${clock(lambda.secondsPerBatch)} each; ${lambda.tolerated} % of the objects may fail`,
       '',

@@ -3,11 +3,14 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Writable } from 'node:stream'
 import { after, test } from 'node:test'
 import type { Context } from 'aws-lambda'
 import S3rver from 's3rver'
+import { main } from '../../packager/cli/main.ts'
 import { mapDefinition } from '../../packager/deploy/map.ts'
 import { readOptions } from '../../packager/deploy/options.ts'
+import { projectRoot } from '../../packager/root.ts'
 import { createS3Store } from '../../src/batch/s3store.ts'
 import { isBad, lineOf, stage } from '../fixtures/batch/job.ts'
 import { execute } from '../fixtures/batch/statesmachine.ts'
@@ -84,8 +87,7 @@ test('a Distributed Map: listing → batches → function → results, each reco
   )
   assert.deepEqual(run.waits, [15])
   assert.equal(invocations, run.batches.length + 1)
-  const written: string[] = []
-  for await (const { key } of store.list(OUT, '')) written.push(key)
+  const written = await listed(OUT)
   assert.equal(written.filter((k) => k.endsWith('.done.json')).length, 6)
   for (const key of keys)
     assert.ok(
@@ -94,5 +96,35 @@ test('a Distributed Map: listing → batches → function → results, each reco
     )
   assert.ok(!written.some((k) => k.includes('state.json')))
 })
+
+test('a dry run of a bucket says how to start the map, and writes nothing', async () => {
+  const before = await listed(OUT)
+  let text = ''
+  const out = new Writable({
+    write(chunk, _, done) {
+      text += chunk
+      done()
+    },
+  })
+  const err = new Writable({ write: (_c, _e, done) => done() })
+  const model = join(projectRoot(), 'test/fixtures/runtime/models/softmax.onnx')
+  const args = ['batch', model, batch.input, batch.output, '--dry-run', '--sample', '1', '--json']
+  assert.equal(await main(args, { out, err, env: {} }), 0, text)
+  const { formats, skipped, lambda, start, prices } = JSON.parse(text)
+  assert.deepEqual([formats.jsonl.objects, skipped], [6, { 'no file type has this suffix': 1 }])
+  assert.equal(prices.of, 'us-east-1')
+  const [, input] = /^aws stepfunctions start-execution --state-machine-arn "\$BATCH_MAP_ARN" --input '(.*)'$/.exec(
+    start,
+  )!
+  const { items, concurrency, tolerated } = lambda
+  assert.deepEqual(JSON.parse(input!), { prefix: 'incoming/', items, concurrency, tolerated })
+  assert.deepEqual(await listed(OUT), before)
+})
+
+async function listed(bucket: string): Promise<string[]> {
+  const found: string[] = []
+  for await (const { key } of store.list(bucket, '')) found.push(key)
+  return found
+}
 
 const context = (ms: number) => ({ getRemainingTimeInMillis: () => ms }) as Context

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import {
@@ -13,6 +15,7 @@ import {
 } from '../../../packager/batch/plan.ts'
 import { pricesOf } from '../../../packager/batch/prices.ts'
 import { ASSUMED, QUOTAS } from '../../../packager/batch/quotas.ts'
+import { projectRoot } from '../../../packager/root.ts'
 
 const { prices } = pricesOf('us-east-1')
 const setting: Setting = {
@@ -103,6 +106,21 @@ test('until all environments are there, work is the area below the line of their
   assert.equal(ramped(50, 100, 100), 1)
   assert.equal(ramped(150, 100, 100), 2)
   assert.equal(ramped(12.5, 1000, 100), 0.5)
+})
+
+test('docs/scaling.md: its worked example, and its quotas', () => {
+  const digit = { ...rate, busyPerByte: 4.4 / 220 }
+  const p = plan([of(1e7, 220, { single: true, rate: digit })], { ...setting, prefixes: 100 })
+  assert.deepEqual([p.items, p.batches, p.concurrency], [1000, 10_000, 900])
+  const text = readFileSync(join(projectRoot(), 'docs', 'scaling.md'), 'utf8')
+  const minutes = `${Math.floor(p.wallSeconds / 60)} min ${Math.round(p.wallSeconds % 60)} s`
+  const { lambda, s3, stepFunctions } = p.cost
+  for (const said of [minutes, `$${lambda.toFixed(2)}`, `$${s3.toFixed(0)}`, `$${stepFunctions.toFixed(2)}`])
+    assert.ok(text.includes(said), `the example does not say ${said}`)
+  const { lambda: l, map, sqs, s3: rates } = QUOTAS
+  const numbers = [l.concurrency, l.seconds, map.concurrency, map.starts, map.items, map.state, map.history]
+  for (const n of [...numbers, sqs.concurrency, rates.reads, rates.writes])
+    assert.ok(text.includes(n.toLocaleString('en-US')), `no quota of ${n}`)
 })
 
 const some = fc.record({
