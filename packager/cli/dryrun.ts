@@ -64,6 +64,8 @@ export async function dryRun(job: Job, item: Item | undefined, input: Input, io:
   const lambda = plan(work, setting)
   const here = { seconds: localSeconds(found, measured) }
   const start = startCommand(job, lambda)
+  if (lambda.runs > 1)
+    io.warn(`one run of a map holds 100,000,000 objects: start ${lambda.runs} over parts of the prefix`)
   const formats = Object.fromEntries(
     Object.entries(found.formats).map(([name, { sample: _, ...f }]) => [name, { ...f, measured: measured[name] }]),
   )

@@ -108,7 +108,7 @@ test('a dry run of a bucket says how to start the map, and writes nothing', asyn
   })
   const err = new Writable({ write: (_c, _e, done) => done() })
   const model = join(projectRoot(), 'test/fixtures/runtime/models/softmax.onnx')
-  const args = ['batch', model, batch.input, batch.output, '--dry-run', '--sample', '1', '--json']
+  const args = ['batch', model, batch.input, batch.output, '--dry-run', '--sample', '5', '--json']
   assert.equal(await main(args, { out, err, env: {} }), 0, text)
   const { formats, skipped, lambda, start, prices } = JSON.parse(text)
   assert.deepEqual([formats.jsonl.objects, skipped], [6, { 'no file type has this suffix': 1 }])

@@ -48,7 +48,7 @@ test('a dry run: what there is, how long, how much; nothing is written', async (
   writeFileSync(join(input, 'b.csv'), '1,2,3,4\n'.repeat(50))
   writeFileSync(join(input, 'empty.jsonl'), '')
   for (const key of ['c.xyz', 'd.xyz']) writeFileSync(join(input, key), 'none')
-  const args = ['batch', model, input, output, '--dry-run', '--sample', '2', '--region', 'eu-central-1']
+  const args = ['batch', model, input, output, '--dry-run', '--sample', '10', '--region', 'eu-central-1']
   const { code, out } = await cli(...args, '--json')
   assert.equal(code, 0, out)
   const said = JSON.parse(out)
