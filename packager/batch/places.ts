@@ -15,14 +15,14 @@ export interface Places {
 
 /**
  * Input and output of a command, each a folder or an `s3://` prefix; the input may be one file or object. What cannot be reached
- * is told before anything else is done.
+ * is told before anything else is done. A folder for the output is made where there is none, unless nothing shall be written.
  */
-export async function openPlaces(store: ObjectStore, from: string, to: string): Promise<Places> {
+export async function openPlaces(store: ObjectStore, from: string, to: string, { make = true } = {}): Promise<Places> {
   const { place: input, item } = isFolder(from) ? localInput(from) : await remoteInput(store, from)
   const output: Place = isFolder(to) ? { bucket: resolve(to), prefix: '' } : s3Place(to, '<output>')
   // one file cannot be joined by its own results; in a bucket, a function may watch what lies beside it
   if (!item || !isFolder(from)) refuseOverlap(slashed(input), slashed(output))
-  if (isFolder(to)) makeFolder(output.bucket)
+  if (isFolder(to) && make) makeFolder(output.bucket)
   await first(store, output)
   return { input, output, ...(item && { item }) }
 }

@@ -10,6 +10,7 @@ import { AppError } from '../../src/errors.ts'
 import { parseJson } from '../../src/json.ts'
 import type { Progress, Summary } from '../batch/local.ts'
 import { type Command, flag, type Input, integer, many, one } from './command.ts'
+import { DRY_RUN, dryRun } from './dryrun.ts'
 import type { Reporter } from './reporter.ts'
 import { localSource } from './s3.ts'
 import { stage } from './serve.ts'
@@ -55,11 +56,13 @@ export const batch: Command = {
     { flags: '--name <name>', text: 'name of the model' },
     { flags: '--version <n>', text: 'which version, where there are several (default: the newest)' },
     { flags: '--threads <n>', text: 'CPUs that decode and predict (default: all)' },
+    ...DRY_RUN,
   ],
   examples: [
     'modelayer batch examples/mnist ./in ./out',
     'modelayer batch examples/iris rows.csv ./out --result csv --join',
     'modelayer batch examples/mnist ./in ./out --only FAILED',
+    'modelayer batch examples/mnist s3://in/digits/ s3://out/ --dry-run',
   ],
   async run(input, io) {
     const [source, from, to] = input.args as [string, string, string]
@@ -69,9 +72,14 @@ export const batch: Command = {
     try {
       const { openPlaces } = await import('../batch/places.ts')
       const store = await storeOf(many(input, 'webSource'))
-      const { item, ...places } = await openPlaces(store, from, to)
-      const items = item ? [item] : await listed(store, places.input, io)
+      const dry = flag(input, 'dryRun')
+      const { item, ...places } = await openPlaces(store, from, to, { make: !dry })
       const job = { ...(await jobFor(source, root, store, input, io)), ...places }
+      if (dry) {
+        await dryRun(job, item, input, io)
+        return 0
+      }
+      const items = item ? [item] : await listed(store, places.input, io)
       const { summary, stopped } = await answer(job, items, one(input, 'only') === 'FAILED', io)
       const { writeManifest } = await import('../batch/local.ts')
       const manifest = stopped ? undefined : await writeManifest(job, one(input, 'job')!)

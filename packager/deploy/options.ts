@@ -45,6 +45,19 @@ export interface BatchOptions {
   /** what happens to the buckets with the stack */
   readonly onRemove: 'keep' | 'delete'
   readonly options: JobOptions & { readonly maxReceives: number }
+  /** a Distributed Map over what is there already */
+  readonly map: MapOptions | undefined
+}
+
+export interface MapOptions {
+  /** child executions at once */
+  readonly concurrency: number
+  /** percent of the objects that may fail */
+  readonly tolerated: number
+  /** objects of one child execution */
+  readonly items: number
+  /** errors of executions to CloudWatch */
+  readonly logs: boolean
 }
 
 export interface S3Place {
@@ -137,7 +150,7 @@ function readThrottle(raw: unknown): Pick<HttpOptions, 'throttle'> {
 }
 
 function readBatch(raw: unknown): BatchOptions {
-  const o = object(raw, 'batch', ['input', 'output', 'timeout', 'memory', 'onRemove', 'options'])
+  const o = object(raw, 'batch', ['input', 'output', 'timeout', 'memory', 'onRemove', 'options', 'map'])
   const [input, output] = [place(o.input, 'batch.input'), place(o.output, 'batch.output')]
   const inside = (a: S3Place, b: S3Place) => a.bucket === b.bucket && a.prefix.startsWith(b.prefix)
   if (inside(input, output) || inside(output, input))
@@ -154,6 +167,19 @@ function readBatch(raw: unknown): BatchOptions {
     onRemove: choice(o.onRemove, 'batch.onRemove', ['keep', 'delete'], 'keep'),
     // a pause is a receive, and so is each attempt at finding a record that ends the process
     options: { maxReceives: 10, ...readJobOptions(JSON.stringify(object(o.options ?? {}, 'batch.options'))) },
+    map: readMap(o.map),
+  }
+}
+
+/** What a run chooses for itself by its input, as a dry run measures it; these hold where it does not. */
+function readMap(raw: unknown): MapOptions | undefined {
+  if (raw === undefined || raw === false) return undefined
+  const o = object(raw === true ? {} : raw, 'batch.map', ['concurrency', 'tolerated', 'items', 'logs'])
+  return {
+    concurrency: integer(o.concurrency, 'batch.map.concurrency', 1, 10_000, 900),
+    tolerated: integer(o.tolerated, 'batch.map.tolerated', 0, 100, 5),
+    items: integer(o.items, 'batch.map.items', 1, 10_000, 100),
+    logs: flag(o.logs, 'batch.map.logs', false),
   }
 }
 

@@ -4,6 +4,7 @@ import type { Reporter } from '../cli/reporter.ts'
 import type { DistIndex } from '../layers/dist.ts'
 import type { ModelPackage } from '../package/types.ts'
 import { authFlags, batchFunction, endpointOf, type FunctionPlace, predictFunction } from './functions.ts'
+import { mapResources } from './map.ts'
 import { alarmResources, dashboardResource } from './monitoring.ts'
 import { type DeployOptions, readOptions } from './options.ts'
 import {
@@ -13,6 +14,7 @@ import {
   dropRedundantDependencies,
   functionCode,
   functionKey,
+  type Json,
   keyStatements,
   layerId,
   layerKey,
@@ -49,6 +51,7 @@ interface Serverless {
 }
 interface Template {
   Resources: Resources
+  readonly Outputs?: Record<string, object>
 }
 interface Aws {
   getStage(): string
@@ -214,6 +217,7 @@ export default class ModelayerPlugin {
       { PredictRole: roleResource(functionName('predict'), more) },
       batch && { BatchRole: roleResource(functionName('batch'), [...batchStatements(batch), ...more]) },
       batch && batchResources(batch),
+      this.mapResources(),
       alarmResources(this.options, functionName),
       dashboardResource(this.options, this.stackName, functionName),
     )
@@ -227,6 +231,21 @@ export default class ModelayerPlugin {
       )
     for (const f of this.functions()) functionCode(template.Resources, this.aws.naming.getLambdaLogicalId(f.name), f)
     dropRedundantDependencies(template.Resources)
+  }
+
+  private mapResources(): Resources {
+    const { batch, logDays } = this.options
+    if (!batch?.map) return {}
+    const { Outputs } = this.serverless.service.provider.compiledCloudFormationTemplate!
+    const { versionLogicalId } = this.serverless.service.functions.batch as Compiled
+    const id = this.aws.naming.getLambdaLogicalId('batch')
+    const arn: Json = { 'Fn::GetAtt': [id, 'Arn'] }
+    // a reference to a version is its ARN
+    const target: Json = versionLogicalId === undefined ? arn : { Ref: versionLogicalId }
+    const callable: Json = versionLogicalId === undefined ? arn : { 'Fn::Sub': `\${${id}.Arn}:*` }
+    if (Outputs) Outputs.BatchMapArn = { Value: { Ref: 'BatchMap' } }
+    const name = this.functionName('batch-map')
+    return mapResources({ ...batch, map: batch.map }, { name, target, callable, logDays })
   }
 
   private async bucket(): Promise<DeploymentBucket> {

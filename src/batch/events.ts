@@ -11,6 +11,10 @@ export interface Delivery {
   readonly id?: string
   /** how often it has been delivered, this time included */
   readonly receives: number
+  /** of a map: nobody tries again after this one */
+  readonly last?: boolean
+  /** of a map: percent of the objects that may fail */
+  readonly tolerated?: number
   readonly work: readonly Work[]
   readonly skipped: readonly Skip[]
   /** what cannot be read at all */
@@ -142,7 +146,10 @@ function message(record: Json): Delivery {
   }
 }
 
-/** Items of a Distributed Map over an S3 listing, alone or in batches; the bucket and the places come with `BatchInput`. */
+/**
+ * Items of a Distributed Map over an S3 listing, alone or in batches; the bucket and the places may come with `BatchInput`.
+ * `error` is what the map caught after its last attempt: see packager/deploy/map.ts.
+ */
 function mapped(event: Json): Delivery {
   const items = Array.isArray(event.Items) ? (event.Items as unknown[]) : [event]
   const common = json(event.BatchInput ?? event)
@@ -158,7 +165,14 @@ function mapped(event: Json): Delivery {
     }
     return { item, ...compact({ input, output }) }
   })
-  return { receives: 1, work, skipped: [] }
+  const { error } = event
+  return {
+    receives: 1,
+    last: error !== undefined,
+    ...compact({ tolerated: number(common.tolerated) }),
+    work,
+    skipped: [],
+  }
 }
 
 /** `{ input: 's3://bucket/key', output: 's3://bucket/prefix/' }`, and `only: 'FAILED'`. */

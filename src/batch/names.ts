@@ -45,11 +45,16 @@ export function runDigest(parts: Readonly<Record<string, unknown>>): string {
 
 const OWN = /\.[0-9a-f]{12}\.(done|state|failed|err)?\.?(json|jsonl|csv|npy|parquet)$/
 
+/** Below the output prefix: what a Distributed Map writes about its items. */
+export const MAP_RUNS = 'map-runs/'
+const MAP_RUN = /(^|\/)map-runs\/[0-9a-f-]{36}\/(manifest|(SUCCEEDED|FAILED|PENDING)_\d+)\.json$/
+
 /** Why a key is no input, or undefined. */
 export function whyNot(key: string, size: number | undefined): string | undefined {
   if (key.endsWith('/')) return 'a folder'
   if (size === 0) return 'an empty object'
-  if (OWN.test(key) || key.startsWith('infer-result-') || key.endsWith('_result.txt')) return 'a result of a batch'
+  if (OWN.test(key) || key.startsWith('infer-result-') || key.endsWith('_result.txt') || MAP_RUN.test(key))
+    return 'a result of a batch'
   return undefined
 }
 

@@ -2,6 +2,7 @@ import type { AppError } from '../errors.ts'
 import { type Log, logged, toAppError } from '../log.ts'
 import { type BatchEvent, type Delivery, readEvent, type Work } from './events.ts'
 import { formatOf } from './formats/index.ts'
+import { mapAnswer, type Report, summary } from './maprun.ts'
 import { keyBelow, refuseOverlap } from './names.ts'
 import { eachOf } from './pool.ts'
 import { retryOf } from './replay.ts'
@@ -17,11 +18,6 @@ export interface WorkerOptions {
 
 export type Worker = (event: unknown, control: Control) => Promise<unknown>
 
-interface Report {
-  readonly key: string
-  readonly outcome: Outcome | { readonly status: 'ERROR'; readonly code: string; readonly reason: string }
-}
-
 /** Objects of one record each are waiting for the store most of the time. */
 const SINGLES = 16
 
@@ -29,7 +25,7 @@ const SINGLES = 16
 export function createWorker(job: Job, options: WorkerOptions): Worker {
   const { log, maxReceives = Number.POSITIVE_INFINITY } = options
 
-  async function one(work: Work, receives: number, control: Control): Promise<Report> {
+  async function one(work: Work, { receives, last }: Delivery, control: Control): Promise<Report> {
     const { item } = work
     const { key } = item
     const own: Job = { ...job, ...(work.input && { input: work.input }), ...(work.output && { output: work.output }) }
@@ -45,7 +41,7 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
     } catch (e) {
       const error = toAppError(e)
       log({ level: 'error', message: `batch ${key}`, error: logged(error) })
-      if (receives >= maxReceives)
+      if (last || receives >= maxReceives)
         await bury(own, work, receives, error).catch((e: unknown) => {
           log({ level: 'error', message: `batch ${key}: its reason cannot be written`, error: logged(toAppError(e)) })
         })
@@ -68,7 +64,7 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
     }
     const single = ({ work }: { work: Work }) => formatOf(work.item.key, job.format)?.single === true
     const done = async ({ delivery, work }: (typeof all)[number]) => {
-      reports.get(delivery)!.push(await one(work, delivery.receives, control))
+      reports.get(delivery)!.push(await one(work, delivery, control))
     }
     await eachOf(all.filter(single), SINGLES, done)
     for (const long of all.filter((w) => !single(w))) await done(long)
@@ -110,7 +106,13 @@ async function answer(
       if (failed || (paused.length > 0 && !again)) throw unfinished(failed ?? paused[0]!)
       return { done: all.length - paused.length, paused: paused.length }
     }
-    case 'map':
+    case 'map': {
+      const [{ last = false, tolerated = 0 } = {}] = deliveries
+      const failed = all.find((r) => r.outcome.status === 'ERROR')
+      // the map repeats it, later and less often; what is done stays done
+      if (failed && !last) throw unfinished(failed)
+      return mapAnswer(all, tolerated)
+    }
     case 'manual': {
       const failed = all.find((r) => r.outcome.status === 'ERROR')
       if (failed) throw unfinished(failed)
@@ -129,13 +131,6 @@ function eventOf({ item: { bucket, key, versionId } }: Work): object {
 function unfinished({ key, outcome }: Report): Error {
   const detail = 'reason' in outcome ? outcome.reason : outcome.status
   return new Error(`${key}: ${detail}`)
-}
-
-/** Small, because results of a map are limited to 256 KiB. */
-function summary({ key, outcome }: Report) {
-  if (outcome.status === 'DONE' || outcome.status === 'FAILED')
-    return { key, status: outcome.status, ...outcome.done.counts, fresh: outcome.fresh }
-  return { key, ...outcome }
 }
 
 function lineOf(key: string, o: Outcome, ms: number) {

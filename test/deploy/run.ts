@@ -44,6 +44,7 @@ try {
   await step('deploy', deploys)
   await step('predict', predicts)
   await step('batch', answersObject)
+  await step('map', mapsObjects)
   await step('poison', buriesPoison)
   await step('deploy again', skips)
   await step('change an option of batch', updatesBatchOnly)
@@ -78,6 +79,21 @@ async function answersObject() {
   assert.equal(lines.length, 2)
   assert.match(lines[1]!, /Setosa/)
   return `${status}, ${counts.answered} records answered in ${output.key}`
+}
+
+/** What the queue has answered already, which is then seen and left. The stand-in knows no batches: one object per child. */
+async function mapsObjects() {
+  const { stateMachines } = await states('ListStateMachines', {})
+  const { stateMachineArn, name } = stateMachines[0]
+  const { executionArn } = await states('StartExecution', { stateMachineArn, input: '{"prefix":"incoming/"}' })
+  const ended = await until('the end of the execution', async () => {
+    const { status, output } = await states('DescribeExecution', { executionArn })
+    return status === 'RUNNING' ? undefined : { status, output }
+  })
+  assert.equal(ended.status, 'SUCCEEDED', ended.output)
+  const [{ objects, records }] = JSON.parse(ended.output)
+  assert.deepEqual(objects, { done: 1, failed: 0, skipped: 0, open: 0 })
+  return `${name} ${ended.status}, ${records.answered} records of 1 object`
 }
 
 /** An object that ends the process: after maxReceives attempts its message is in the dead-letter queue. */
@@ -155,6 +171,7 @@ async function inventory(): Promise<Record<string, string[]>> {
     queues: (await sqs('ListQueues', {})).QueueUrls ?? [],
     buckets: named(await s3('GET', ''), 'Name'),
     roles: named(await query('iam', 'Action=ListRoles&Version=2010-05-08'), 'RoleName'),
+    machines: (await states('ListStateMachines', {})).stateMachines.map((m: { name: string }) => m.name),
     alarms: named(await query('monitoring', 'Action=DescribeAlarms&Version=2010-08-01'), 'AlarmName'),
   }
 }
@@ -188,6 +205,7 @@ custom:
       input: s3://digits-in/incoming/
       output: s3://digits-out/results/
       timeout: ${timeout}
+      map: true
       onRemove: delete
       options: { maxReceives: 3 }
 `,
@@ -243,6 +261,12 @@ async function sqs(action: string, body: object) {
     body: JSON.stringify(body),
   })
   return JSON.parse((await answer.text()) || '{}')
+}
+
+async function states(action: string, body: object) {
+  const type = { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': `AWSStepFunctions.${action}` }
+  const headers = { ...signed('states'), ...type }
+  return JSON.parse(await (await fetch(endpoint, { method: 'POST', headers, body: JSON.stringify(body) })).text())
 }
 
 async function queueUrl(part: string): Promise<string> {

@@ -44,6 +44,7 @@ test('batches: prefixes end in a slash, and attempts are counted', () => {
     output: { bucket: 'abd', prefix: 'x/' },
     timeout: 900,
     memory: undefined,
+    map: undefined,
     onRemove: 'keep',
     options: { maxReceives: 10, result: 'csv' },
   })

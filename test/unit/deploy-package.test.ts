@@ -57,7 +57,7 @@ test('serverless package without credentials: a stack that may do what it needs 
     tags: { team: vision }
     concurrency: { reserved: 5 }
     alarms: { topic: 'arn:aws:sns:eu-central-1:123456789012:ops' }
-    batch: { input: s3://digits-in/incoming/, output: s3://digits-out/results/ }
+    batch: { input: s3://digits-in/incoming/, output: s3://digits-out/results/, map: true }
 `)
   const of = (type: string) => Object.values(resources).filter((r) => r.Type === type)
 
@@ -66,6 +66,18 @@ test('serverless package without credentials: a stack that may do what it needs 
     PredictRole: [
       'logs:CreateLogStream arn:<Partition>:logs:<Region>:<AccountId>:log-group:/aws/lambda/digits-dev-predict:*',
       'logs:PutLogEvents arn:<Partition>:logs:<Region>:<AccountId>:log-group:/aws/lambda/digits-dev-predict:*',
+    ],
+    BatchMapRole: [
+      'lambda:InvokeFunction <BatchLambdaFunction.Arn>:*',
+      's3:AbortMultipartUpload arn:<Partition>:s3:::digits-out/results/map-runs/*',
+      's3:GetObject arn:<Partition>:s3:::digits-out/results/map-runs/*',
+      's3:ListBucket arn:<Partition>:s3:::digits-in where StringLike s3:prefix incoming/*',
+      's3:ListMultipartUploadParts arn:<Partition>:s3:::digits-out/results/map-runs/*',
+      's3:PutObject arn:<Partition>:s3:::digits-out/results/map-runs/*',
+      'states:DescribeExecution arn:<Partition>:states:<Region>:<AccountId>:execution:digits-dev-batch-map:*',
+      'states:RedriveExecution arn:<Partition>:states:<Region>:<AccountId>:execution:digits-dev-batch-map/*:*',
+      'states:StartExecution arn:<Partition>:states:<Region>:<AccountId>:stateMachine:digits-dev-batch-map',
+      'states:StopExecution arn:<Partition>:states:<Region>:<AccountId>:execution:digits-dev-batch-map:*',
     ],
     BatchRole: [
       'logs:CreateLogStream arn:<Partition>:logs:<Region>:<AccountId>:log-group:/aws/lambda/digits-dev-batch:*',
@@ -85,7 +97,13 @@ test('serverless package without credentials: a stack that may do what it needs 
       'sqs:ReceiveMessage BatchQueue.Arn',
     ],
   })
-  assert.deepEqual(of('AWS::IAM::Role').length, 2, 'no role beside the two')
+  assert.deepEqual(of('AWS::IAM::Role').length, 3, 'no role beside the three')
+  const [definition, { function: target }] = resources.BatchMap!.Properties.DefinitionString['Fn::Sub']
+  assert.equal(resources[target.Ref]!.Type, 'AWS::Lambda::Version')
+  // a name that nobody fills in would fail the deploy
+  const names = [...definition.matchAll(/\$\{([^}]*)}/g)].map(([, name]) => name)
+  assert.deepEqual([...new Set(names)].sort(), ['AWS::Partition', 'function'])
+  assert.deepEqual(packagedTemplate().Outputs.BatchMapArn.Value, { Ref: 'BatchMap' })
 
   const predict = resources.PredictLambdaFunction!.Properties
   assert.equal(predict.Runtime, 'nodejs24.x')
@@ -175,16 +193,27 @@ function statements(resources: Record<string, Resource>): Record<string, string[
     roles.map(([name, { Properties }]) => {
       assert.equal(Properties.ManagedPolicyArns, undefined)
       const all = Properties.Policies.flatMap((p: Resource['Properties']) => p.PolicyDocument.Statement)
-      const lines = all.flatMap(({ Action, Resource }: { Action: string[]; Resource: unknown }) =>
-        Action.flatMap((a) => [Resource].flat().map((r) => `${a} ${spelt(r)}`)),
+      const lines = all.flatMap(({ Action, Resource, Condition }: Said) =>
+        Action.flatMap((a) => [Resource].flat().map((r) => `${a} ${spelt(r)}${where(Condition)}`)),
       )
       return [name, lines.sort()]
     }),
   )
 }
 
+interface Said {
+  readonly Action: string[]
+  readonly Resource: unknown
+  readonly Condition?: Record<string, Record<string, string>>
+}
+
+function where(condition: Said['Condition']): string {
+  const one = ([operator, terms]: [string, object]) => [operator, ...Object.entries(terms).flat()].join(' ')
+  return condition ? ` where ${Object.entries(condition).map(one).join(' and ')}` : ''
+}
+
 function spelt(resource: unknown): string {
   if (typeof resource === 'string') return resource
   const { 'Fn::Sub': sub, 'Fn::GetAtt': att } = resource as { 'Fn::Sub'?: string; 'Fn::GetAtt'?: string[] }
-  return sub?.replaceAll(/\$\{AWS::(\w+)}/g, '<$1>') ?? att?.join('.') ?? JSON.stringify(resource)
+  return sub?.replaceAll(/\$\{(?:AWS::)?([\w.]+)}/g, '<$1>') ?? att?.join('.') ?? JSON.stringify(resource)
 }

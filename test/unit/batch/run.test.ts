@@ -142,6 +142,9 @@ test('what is no input is skipped with a reason', async () => {
   assert.equal(await reason('odd.xyz'), 'no file type has this suffix')
   assert.equal(await reason('a.jsonl.0123456789ab.done.json'), 'a result of a batch')
   assert.equal(await reason('a.jsonl.0123456789ab.jsonl'), 'a result of a batch')
+  const run = 'map-runs/43a2bce9-5048-47b2-ae1f-c4c117557ff2'
+  for (const key of ['manifest', 'SUCCEEDED_0', 'FAILED_12'])
+    assert.equal(await reason(`${run}/${key}.json`), 'a result of a batch')
 })
 
 test('overlapping places are refused', async () => {

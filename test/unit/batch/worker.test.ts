@@ -82,7 +82,7 @@ test('S3 directly: a pause starts the function again, a failure is thrown', asyn
   await assert.rejects(Promise.resolve(worker(put('bad.jsonl', 5), soon())), /503/)
 })
 
-test('a map or a manual call hears what is open, and the counts', async () => {
+test('a map hears what is open, and the counts', async () => {
   const { worker, put, input, output } = setup()
   put('a.jsonl', 100)
   const event = {
@@ -94,6 +94,9 @@ test('a map or a manual call hears what is open, and the counts', async () => {
   }
   assert.deepEqual(await worker(event, late()), {
     open: 2,
+    tooMany: false,
+    objects: { done: 0, failed: 0, skipped: 0, open: 2 },
+    records: { records: 0, answered: 0, failed: 0 },
     results: ['a.jsonl', 'gone.jsonl'].map((key) => ({
       key,
       status: 'PAUSED',
@@ -102,9 +105,12 @@ test('a map or a manual call hears what is open, and the counts', async () => {
   })
   assert.deepEqual(await worker(event, soon()), {
     open: 0,
+    tooMany: false,
+    objects: { done: 1, failed: 0, skipped: 1, open: 0 },
+    records: { records: 100, answered: 98, failed: 2 },
     results: [
-      { key: 'a.jsonl', status: 'DONE', records: 100, answered: 98, failed: 2, fresh: true },
       { key: 'gone.jsonl', status: 'SKIPPED', reason: 'the object is gone' },
+      { key: 'a.jsonl', status: 'DONE', records: 100, answered: 98, failed: 2, fresh: true },
     ],
   })
   assert.equal(readdirSync(output).length, 3)
