@@ -39,7 +39,7 @@ export const METRICS = {
   Duration: {
     from: predict,
     unit: 'Milliseconds',
-    by: ['function', 'model'],
+    by: ['model'],
     text: 'from the event to the answer; the init phase is not in it',
   },
   Pre: { from: predict, unit: 'Milliseconds', by: ['model'], text: '`_preprocess` and making tensors' },
@@ -67,8 +67,8 @@ export const METRICS = {
     text: 'objects that are damaged, and attempts that failed',
   },
   Pauses: { from: batch, unit: 'Count', by: ['function'], text: 'objects that go on in a later invocation' },
-  RecordsAnswered: { from: batch, unit: 'Count', by: ['function', 'model'], text: 'records with an answer' },
-  RecordsFailed: { from: batch, unit: 'Count', by: ['function', 'model'], text: 'records named in `.err.jsonl`' },
+  RecordsAnswered: { from: batch, unit: 'Count', by: ['function'], text: 'records with an answer' },
+  RecordsFailed: { from: batch, unit: 'Count', by: ['function'], text: 'records named in `.err.jsonl`' },
 } as const satisfies Record<string, MetricRow>
 
 export type MetricName = keyof typeof METRICS

@@ -80,7 +80,7 @@ async function start(options: SandboxOptions): Promise<Sandbox> {
   }
   check(o)
   const nodeMajor = majorOf(o.node)
-  const api = await startRuntimeApi(o.functionName, o.traced)
+  const api = await startRuntimeApi(o.functionName, options.traced)
   const { kinds, notes } = possibleKinds(o.arch, options.kind)
   const refusals: string[] = []
   let place: Place | undefined

@@ -15,7 +15,7 @@ export interface CaptureOptions {
   /** JSONPaths of what is never written, in requests and answers; fields of a form are members */
   readonly redact: readonly string[]
   readonly bodies: 'none' | 'request' | 'both'
-  /** what is written of a file, and of any body that is neither JSON nor a form */
+  /** what is written of a file, and of any body that is neither JSON nor a form (kept only where nothing is redacted) */
   readonly files: 'omit' | 'hash' | 'keep'
 }
 

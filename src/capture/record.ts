@@ -4,7 +4,7 @@ import type { UploadedFile } from '../types.ts'
 import type { CaptureOptions, Exchange } from './capture.ts'
 import type { Redact } from './redact.ts'
 
-type Rules = Pick<CaptureOptions, 'bodies' | 'files'> & { readonly redact: Redact }
+type Rules = Pick<CaptureOptions, 'bodies' | 'files'> & { readonly redact: Redact | undefined }
 
 /** `model/version/yyyy/mm/dd/hh/…`: what Athena and SageMaker's monitors take for partitions. */
 export function captureKey(prefix: string, { request, model, version }: Exchange, at: Date): string {
@@ -51,13 +51,14 @@ interface Data {
 
 function dataOf(bytes: Uint8Array, type: string, rules: Rules): Data {
   const { redact, files } = rules
-  const json = (value: unknown): Data => ({ data: JSON.stringify(redact(value)) ?? 'null', encoding: 'JSON' })
+  const json = (value: unknown): Data => ({ data: JSON.stringify(redact ? redact(value) : value), encoding: 'JSON' })
   if (/^multipart\/form-data/i.test(type)) return json(formOf(bytes, type, files))
   const parsed = parse(bytes)
   if (parsed) return json(withoutFiles(parsed.value, files))
-  // paths cannot find anything in it, so it is a file as a whole
-  if (files === 'keep') return { data: Buffer.from(bytes).toString('base64'), encoding: 'BASE64' }
-  return json(fileOf(bytes, files))
+  // neither JSON nor a form: a file as a whole, and one in which paths could not find what they are to hide
+  if (files !== 'keep') return json(fileOf(bytes, files))
+  if (redact) return json(fileOf(bytes, 'hash'))
+  return { data: Buffer.from(bytes).toString('base64'), encoding: 'BASE64' }
 }
 
 function parse(bytes: Uint8Array): { readonly value: unknown } | undefined {

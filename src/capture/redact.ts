@@ -5,8 +5,9 @@ export type Redact = (value: unknown) => unknown
 
 export const REDACTED = '[redacted]'
 
-/** Works in place. @throws {JSONPathError} for what is no path */
-export function redactor(paths: readonly string[]): Redact {
+/** Works in place; undefined where nothing is to be hidden. @throws {JSONPathError} for what is no path */
+export function redactor(paths: readonly string[]): Redact | undefined {
+  if (paths.length === 0) return undefined
   const queries = paths.map((path) => compile(path))
   return (value) => {
     const holder = { value }

@@ -1,4 +1,5 @@
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
+import { AppError } from '../errors.ts'
 import type { CaptureOptions, Exchange, Place } from './capture.ts'
 import { captureKey, captureRecord } from './record.ts'
 import { redactor } from './redact.ts'
@@ -23,6 +24,8 @@ export async function createWriter(options: CaptureOptions, { region, endpoint }
       Body: Buffer.from(`${JSON.stringify(line)}\n`),
       ContentType: 'application/jsonl',
     })
-    await client.send(command, { abortSignal })
+    await client.send(command, { abortSignal }).catch((cause: unknown) => {
+      throw new AppError('STORE_FAILED', { where: `${options.bucket}/${options.prefix}`, cause })
+    })
   }
 }
