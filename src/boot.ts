@@ -130,14 +130,29 @@ export async function bootStore(
   }
 }
 
+const CAPTURE_KEYS = [
+  'bucket',
+  'prefix',
+  'percent',
+  'redact',
+  'bodies',
+  'files',
+] as const satisfies (keyof CaptureOptions)[]
+
 /** What is wrong with it costs the records and not the answers. */
 function captureOf({ capture }: ObserveSettings, log: Log) {
   if (capture === undefined) return undefined
   const { region, endpoint } = readBatchSettings()
+  const fail = (got: string, cause?: unknown): undefined => {
+    const expected = `JSON with ${CAPTURE_KEYS.join(', ')}`
+    report(log, 'Nothing is captured', new AppError('USAGE', { where: 'MODELAYER_CAPTURE', expected, got, cause }))
+  }
   try {
-    return createCapture(JSON.parse(capture) as CaptureOptions, { region, endpoint }, log)
+    const options: CaptureOptions = JSON.parse(capture)
+    const missing = CAPTURE_KEYS.find((key) => options[key] === undefined)
+    return missing === undefined ? createCapture(options, { region, endpoint }, log) : fail(`one without ${missing}`)
   } catch (cause) {
-    report(log, 'Nothing is captured', new AppError('USAGE', { where: 'MODELAYER_CAPTURE', expected: 'JSON', cause }))
+    return fail('another text', cause)
   }
 }
 

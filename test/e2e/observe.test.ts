@@ -238,12 +238,18 @@ test('capture never costs an answer: a store that is gone, refuses, or never ans
 })
 
 test('settings of capture that cannot be read cost the records and not the answers', async () => {
-  const { sandbox, ask } = await booted('predict', { MODELAYER_CAPTURE: '{' })
-  try {
-    assert.match(sandbox.init.log, /Nothing is captured/)
-    assert.equal((await ask({ path: '/', body: Buffer.from('{"x": [[1, 2, 3, 4]]}') })).status, 200)
-  } finally {
-    await sandbox.close()
+  for (const [setting, says] of [
+    ['{', /received another text/],
+    ['{"bucket": "kept", "prefix": ""}', /received one without percent/],
+  ] as const) {
+    const { sandbox, ask } = await booted('predict', { MODELAYER_CAPTURE: setting })
+    try {
+      assert.match(sandbox.init.log, /Nothing is captured/)
+      assert.match(sandbox.init.log, says)
+      assert.equal((await ask({ path: '/', body: Buffer.from('{"x": [[1, 2, 3, 4]]}') })).status, 200)
+    } finally {
+      await sandbox.close()
+    }
   }
 })
 
