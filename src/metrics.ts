@@ -29,7 +29,12 @@ export const METRICS = {
     text: 'requests answered, whatever their status',
   },
   ClientErrors: { from: predict, unit: 'Count', by: ['function'], text: 'answers with a status of 400 to 499' },
-  ServerErrors: { from: predict, unit: 'Count', by: ['function'], text: 'answers with a status of 500 or more' },
+  ServerErrors: {
+    from: predict,
+    unit: 'Count',
+    by: ['function'],
+    text: 'answers with a status of 500 or more; 0 for any other, so the average is their share',
+  },
   Errors: {
     from: ['predict', 'batch'],
     unit: 'Count',
@@ -120,7 +125,8 @@ function ofRequest({ ms, cold, start, bytesIn, bytesOut, captured, error }: LogL
       BytesIn: bytesIn,
       BytesOut: bytesOut,
     }),
-    ...(status >= 500 ? { ServerErrors: 1 } : status >= 400 && { ClientErrors: 1 }),
+    ServerErrors: status >= 500 ? 1 : 0,
+    ...(status >= 400 && status < 500 && { ClientErrors: 1 }),
     ...(error && { Errors: 1 }),
     ...(cold && {
       ColdStarts: 1,

@@ -1,25 +1,23 @@
+import type { MetricName } from '../../src/metrics.ts'
 import type { DeployOptions } from './options.ts'
 import type { Json, Resources } from './resources.ts'
 
 interface Alarm {
   readonly id: string
+  readonly wanted: boolean
   readonly text: string
   /** above it */
   readonly threshold: number
   readonly measure: { readonly [key: string]: Json }
 }
 
-const dimensions = (of: Readonly<Record<string, Json>>): Json =>
-  Object.entries(of).map(([Name, Value]) => ({ Name, Value }))
-
 const metric = (Namespace: string, MetricName: string, of: Readonly<Record<string, Json>>, Statistic: string) => ({
   Namespace,
   MetricName,
-  Dimensions: dimensions(of),
+  Dimensions: Object.entries(of).map(([Name, Value]) => ({ Name, Value })),
   ...(Statistic.startsWith('p') ? { ExtendedStatistic: Statistic } : { Statistic }),
+  Period: PERIOD,
 })
-
-const title = (f: string) => `${f[0]!.toUpperCase()}${f.slice(1)}`
 
 /** Of the timeout, which a slow request must not come near. */
 const SLOW = 0.8
@@ -27,76 +25,51 @@ const PERIOD = 300
 
 /** What somebody has to look at. Lambda's own metrics see a request fail only where the function ends without an answer. */
 function alarmsOf(o: DeployOptions, errorPercent: number, service: string, nameOf: (f: string) => string): Alarm[] {
-  const functions = ['predict', ...(o.batch ? ['batch'] : [])]
-  const lambda: Alarm[] = functions.flatMap((f) =>
-    ['Errors', 'Throttles'].map((name) => ({
-      id: `${title(f)}${name}`,
-      text: `${name} of ${nameOf(f)}`,
-      threshold: 0,
-      measure: { ...metric('AWS/Lambda', name, { FunctionName: nameOf(f) }, 'Sum'), Period: PERIOD },
-    })),
-  )
-  const predict = { service, function: nameOf('predict') }
-  const sum = (Id: string, name: string, namespace: string): Json => ({
-    Id,
-    ReturnData: false,
-    MetricStat: {
-      Metric: { Namespace: namespace, MetricName: name, Dimensions: dimensions(predict) },
-      Period: PERIOD,
-      Stat: 'Sum',
-    },
+  const [predict, batch] = [nameOf('predict'), nameOf('batch')]
+  const hasBatch = o.batch !== undefined
+  const own = (name: MetricName, f: string, stat: string) =>
+    metric(o.metrics?.namespace ?? '', name, { service, function: f }, stat)
+  const lambda = (name: string, f: string, wanted: boolean): Alarm => ({
+    id: `${f === predict ? 'Predict' : 'Batch'}${name}`,
+    wanted,
+    text: `${name} of ${f}`,
+    threshold: 0,
+    measure: metric('AWS/Lambda', name, { FunctionName: f }, 'Sum'),
   })
-  const { metrics } = o
   return [
-    ...lambda,
+    lambda('Errors', predict, true),
+    lambda('Throttles', predict, true),
+    lambda('Errors', batch, hasBatch),
+    lambda('Throttles', batch, hasBatch),
     {
       id: 'PredictSlow',
-      text: `The slowest hundredth of ${nameOf('predict')} takes more than ${SLOW * 100} % of the timeout`,
+      wanted: true,
+      text: `The slowest hundredth of ${predict} takes more than ${SLOW * 100} % of the timeout`,
       threshold: o.timeout * 1000 * SLOW,
-      measure: { ...metric('AWS/Lambda', 'Duration', { FunctionName: nameOf('predict') }, 'p99'), Period: PERIOD },
+      measure: metric('AWS/Lambda', 'Duration', { FunctionName: predict }, 'p99'),
     },
-    ...(metrics
-      ? [
-          {
-            id: 'PredictErrorRate',
-            text: `More than ${errorPercent} % of the answers of ${nameOf('predict')} are 500 or above`,
-            threshold: errorPercent,
-            measure: {
-              Metrics: [
-                sum('requests', 'Requests', metrics.namespace),
-                sum('failed', 'ServerErrors', metrics.namespace),
-                { Id: 'rate', Expression: '100 * FILL(failed, 0) / requests', Label: 'percent', ReturnData: true },
-              ],
-            },
-          },
-        ]
-      : []),
-    ...(metrics && o.batch
-      ? [
-          {
-            id: 'BatchObjectsFailed',
-            text: 'Objects of the batch that are damaged, or an attempt that failed',
-            threshold: 0,
-            measure: {
-              ...metric(metrics.namespace, 'ObjectsFailed', { service, function: nameOf('batch') }, 'Sum'),
-              Period: PERIOD,
-            },
-          },
-        ]
-      : []),
-    ...(o.batch
-      ? [
-          {
-            id: 'BatchDeadLetters',
-            text: 'Messages in the dead-letter queue',
-            threshold: 0,
-            measure: {
-              ...metric('AWS/SQS', 'ApproximateNumberOfMessagesVisible', { QueueName: DEAD_LETTERS }, 'Maximum'),
-              Period: PERIOD,
-            },
-          },
-        ]
-      : []),
+    {
+      id: 'PredictErrorRate',
+      wanted: o.metrics !== undefined,
+      text: `More than ${errorPercent} % of the answers of ${predict} are 500 or above`,
+      // the metric is 1 for each of them and 0 for the others
+      threshold: errorPercent / 100,
+      measure: own('ServerErrors', predict, 'Average'),
+    },
+    {
+      id: 'BatchObjectsFailed',
+      wanted: hasBatch && o.metrics !== undefined,
+      text: 'Objects of the batch that are damaged, or an attempt that failed',
+      threshold: 0,
+      measure: own('ObjectsFailed', batch, 'Sum'),
+    },
+    {
+      id: 'BatchDeadLetters',
+      wanted: hasBatch,
+      text: 'Messages in the dead-letter queue',
+      threshold: 0,
+      measure: metric('AWS/SQS', 'ApproximateNumberOfMessagesVisible', { QueueName: DEAD_LETTERS }, 'Maximum'),
+    },
   ]
 }
 
@@ -105,8 +78,9 @@ const DEAD_LETTERS: Json = { 'Fn::GetAtt': ['BatchDeadLetters', 'QueueName'] }
 export function alarmResources(o: DeployOptions, service: string, functionName: (name: string) => string): Resources {
   const { alarms } = o
   if (!alarms) return {}
+  const wanted = alarmsOf(o, alarms.errorPercent, service, functionName).filter((a) => a.wanted)
   return Object.fromEntries(
-    alarmsOf(o, alarms.errorPercent, service, functionName).map(({ id, text, threshold, measure }) => [
+    wanted.map(({ id, text, threshold, measure }) => [
       `${id}Alarm`,
       {
         Type: 'AWS::CloudWatch::Alarm',

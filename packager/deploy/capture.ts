@@ -3,8 +3,13 @@ import type { CaptureOptions } from '../../src/capture/capture.ts'
 import { choice, object, place, strings, usage } from './checks.ts'
 import { bucketResources, objectsArn, type Resources, type Statement } from './resources.ts'
 
-export function readCapture(raw: unknown): CaptureOptions {
-  const o = object(raw, 'capture', ['output', 'percent', 'redact', 'bodies', 'files'])
+/** What the function is told, and what happens to the bucket with the stack. */
+export interface DeployedCapture extends CaptureOptions {
+  readonly onRemove: 'keep' | 'delete'
+}
+
+export function readCapture(raw: unknown): DeployedCapture {
+  const o = object(raw, 'capture', ['output', 'percent', 'redact', 'bodies', 'files', 'onRemove'])
   return {
     ...place(o.output, 'capture.output'),
     percent: readPercent(o.percent),
@@ -12,6 +17,7 @@ export function readCapture(raw: unknown): CaptureOptions {
     // what requests hold may be anybody's, so writing it down is asked for
     bodies: choice(o.bodies, 'capture.bodies', ['none', 'request', 'both'], 'none'),
     files: choice(o.files, 'capture.files', ['omit', 'hash', 'keep'], 'hash'),
+    onRemove: choice(o.onRemove, 'capture.onRemove', ['keep', 'delete'], 'keep'),
   }
 }
 
@@ -35,5 +41,5 @@ function jsonPath(path: string, i: number): string {
 export const captureStatements = (capture: CaptureOptions | undefined): Statement[] =>
   capture ? [{ Effect: 'Allow', Action: ['s3:PutObject'], Resource: objectsArn(capture) }] : []
 
-export const captureResources = (capture: CaptureOptions | undefined): Resources =>
-  capture ? bucketResources('Capture', capture, 'keep', {}) : {}
+export const captureResources = (capture: DeployedCapture | undefined): Resources =>
+  capture ? bucketResources('Capture', capture, capture.onRemove, {}) : {}

@@ -39,8 +39,9 @@ export function observeEnvironment({ metrics, logLevel }: DeployOptions, service
 }
 
 export function predictEnvironment({ tracing, capture }: DeployOptions): Record<string, string> {
+  const { onRemove: _, ...told } = capture ?? {}
   return {
     ...(tracing && { MODELAYER_TRACING: '1' }),
-    ...(capture && { MODELAYER_CAPTURE: JSON.stringify(capture) }),
+    ...(capture && { MODELAYER_CAPTURE: JSON.stringify(told) }),
   }
 }

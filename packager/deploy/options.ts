@@ -1,6 +1,5 @@
 import { type BatchOptions as JobOptions, readOptions as readJobOptions } from '../../src/batch/setup.ts'
-import type { CaptureOptions } from '../../src/capture/capture.ts'
-import { readCapture } from './capture.ts'
+import { type DeployedCapture, readCapture } from './capture.ts'
 import { choice, flag, integer, object, place, type Raw, strings, text, usage } from './checks.ts'
 import { type AlarmOptions, LOG_LEVELS, readAlarms, readMetrics } from './observe.ts'
 
@@ -26,7 +25,7 @@ export interface DeployOptions {
   readonly metrics: { readonly namespace: string } | undefined
   readonly alarms: AlarmOptions | undefined
   readonly dashboard: boolean
-  readonly capture: CaptureOptions | undefined
+  readonly capture: DeployedCapture | undefined
   readonly http: HttpOptions | undefined
   readonly batch: BatchOptions | undefined
 }

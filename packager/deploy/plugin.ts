@@ -285,11 +285,15 @@ export default class ModelayerPlugin {
 
   /** CloudFormation deletes only buckets that are empty; data goes only where the service file says so. */
   private async emptyBuckets(): Promise<void> {
-    const { batch } = this.options
-    if (batch?.onRemove !== 'delete') return
+    const { batch, capture } = this.options
+    const going = [
+      ...(batch?.onRemove === 'delete' ? [batch.input.bucket, batch.output.bucket] : []),
+      ...(capture?.onRemove === 'delete' ? [capture.bucket] : []),
+    ]
+    if (going.length === 0) return
     const { emptyBucket } = await import('./upload.ts')
     const config = await this.aws.getAwsSdkV3Config()
-    for (const bucket of new Set([batch.input.bucket, batch.output.bucket])) await emptyBucket(bucket, config)
+    for (const bucket of new Set(going)) await emptyBucket(bucket, config)
   }
 
   private async record(): Promise<void> {

@@ -61,6 +61,7 @@ test('capture: one in a hundred, and nothing of what requests hold unless it is 
     redact: ['$..name'],
     bodies: 'none',
     files: 'hash',
+    onRemove: 'keep',
   })
 })
 

@@ -76,6 +76,7 @@ test('what a line of the log counts', () => {
     Post: 0.25,
     BytesIn: 361,
     BytesOut: 104,
+    ServerErrors: 0,
     ColdStarts: 1,
     ColdBoot: 48.2,
     ColdRuntime: 5.1,
@@ -84,7 +85,7 @@ test('what a line of the log counts', () => {
   })
   const { Requests, ServerErrors, Errors, ColdStarts } = counts('failed')
   assert.deepEqual([Requests, ServerErrors, Errors, ColdStarts], [1, 1, 1, undefined])
-  assert.deepEqual(counts('no model'), { Requests: 1, ClientErrors: 1, Errors: 1 })
+  assert.deepEqual(counts('no model'), { Requests: 1, ClientErrors: 1, ServerErrors: 0, Errors: 1 })
   assert.equal(counts('captured').Captured, 1)
   assert.equal(counts('refused').CaptureFailures, 1)
   assert.deepEqual(counts('done'), { Objects: 1, RecordsAnswered: 10, RecordsFailed: 2 })

@@ -69,7 +69,7 @@ interface Alarm {
   readonly Threshold: number
   readonly MetricName?: string
   readonly Namespace?: string
-  readonly Metrics?: readonly { readonly MetricStat?: { readonly Metric: { readonly MetricName: string } } }[]
+  readonly Statistic?: string
 }
 
 const alarmsOf = (o: DeployOptions) =>
@@ -90,14 +90,10 @@ test('alarms: what Lambda sees, and what only the function knows', () => {
     'BatchDeadLettersAlarm',
   ])
   assert.equal(alarms.PredictSlowAlarm!.Threshold, 0.8 * 29_000)
-  assert.equal(alarms.PredictErrorRateAlarm!.Threshold, 5)
-  for (const { Namespace, MetricName, Metrics = [] } of Object.values(alarms)) {
-    const ours = [
-      ...(Namespace === 'modelayer' ? [MetricName] : []),
-      ...Metrics.flatMap((m) => m.MetricStat?.Metric.MetricName ?? []),
-    ]
-    for (const name of ours) assert.ok(METRICS[name as MetricName].by.includes('function' as never), name)
-  }
+  const { Threshold, Statistic } = alarms.PredictErrorRateAlarm!
+  assert.deepEqual([Threshold, Statistic], [0.05, 'Average'])
+  for (const { Namespace, MetricName } of Object.values(alarms))
+    if (Namespace === 'modelayer') assert.ok(METRICS[MetricName as MetricName].by.includes('function' as never))
   const without = Object.keys(alarmsOf(readOptions({ models, batch, metrics: false })))
   assert.ok(!without.includes('PredictErrorRateAlarm') && !without.includes('BatchObjectsFailedAlarm'))
   assert.deepEqual(alarmsOf(readOptions({ models, alarms: false })), {})
