@@ -1,18 +1,21 @@
 import { join } from 'node:path'
 import type { Context } from 'aws-lambda'
 import { invokeAgain } from '../src/batch/again.ts'
+import { publishMetrics } from '../src/batch/metrics.ts'
 import { reliable } from '../src/batch/reliable.ts'
 import { createS3Store } from '../src/batch/s3store.ts'
 import { codeDigest, jobOf, placesOf, readOptions, threadsOf } from '../src/batch/setup.ts'
 import { withWeb } from '../src/batch/withweb.ts'
 import { createWorker } from '../src/batch/worker.ts'
-import { bootStore, readBatchSettings, readSettings } from '../src/boot.ts'
-import { writeLine } from '../src/log.ts'
+import { bootStore, readBatchSettings, readObserveSettings, readSettings } from '../src/boot.ts'
 import { memo } from '../src/memo.ts'
+import { observedLog } from '../src/observe.ts'
 import { threadsFor } from '../src/session.ts'
 
 const settings = readBatchSettings()
-const models = bootStore()
+const log = observedLog(readObserveSettings(), publishMetrics)
+const models = bootStore(undefined, log)
+let functionRequestId: string | undefined
 
 /** A wrong setting fails each invocation with its reason, not the init phase without one. */
 const worker = memo(async () => {
@@ -24,13 +27,14 @@ const worker = memo(async () => {
   const job = { ...given, ...placesOf(settings), ...threadsOf(given.model, places) }
   const { functionName, region } = settings
   return createWorker(job, {
-    log: writeLine,
+    log: (line) => log({ ...line, functionRequestId }),
     maxReceives: options.maxReceives,
     ...(functionName !== undefined && { again: invokeAgain(functionName, region) }),
   })
 })
 
 export async function handler(event: unknown, context: Context) {
+  functionRequestId = context.awsRequestId
   const work = await worker()
   return work(event, { deadline: Date.now() + context.getRemainingTimeInMillis() })
 }

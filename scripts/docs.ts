@@ -1,5 +1,5 @@
 /** Generated references: `npm run docs` writes them, a test regenerates and compares. The tables in the code are the truth. */
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FAMILIES } from '../packager/ops/index.ts'
 import { LAYER_FAMILIES } from '../packager/ops/keras/index.ts'
@@ -8,6 +8,7 @@ import { READERS } from '../packager/readers/index.ts'
 import { projectRoot } from '../packager/root.ts'
 import { STRUCTURED_OPS } from '../packager/structure/edges.ts'
 import { ERRORS, type ErrorRow } from '../src/errors.ts'
+import { DIMENSIONS, METRICS, type MetricRow } from '../src/metrics.ts'
 
 const cell = (s: string) => s.replaceAll('|', '\\|').replaceAll('\n', ' ')
 const rows = (header: readonly string[], body: readonly (readonly string[])[]) =>
@@ -50,10 +51,26 @@ export function opsMarkdown(): string {
   ].join('\n\n')
 }
 
+/** The tables stand between two comments of a page that is written by hand. */
+export function observabilityMarkdown(): string {
+  const page = readFileSync(join(projectRoot(), 'docs', 'observability.md'), 'utf8')
+  const metrics = Object.entries(METRICS as Record<string, MetricRow>).map(([name, { from, unit, by, text }]) => [
+    `\`${name}\``,
+    from.join(', '),
+    unit,
+    by.join(', '),
+    text,
+  ])
+  const dimensions = Object.entries(DIMENSIONS).map(([name, set]) => [name, set.map((d) => `\`${d}\``).join(', ')])
+  const tables = `${rows(['metric', 'function', 'unit', 'by', 'counts'], metrics)}\n\n${rows(['by', 'dimensions'], dimensions)}`
+  return page.replace(/(<!-- metrics[^\n]*-->\n).*(<!-- end -->)/s, (_, start, end) => `${start}\n${tables}\n\n${end}`)
+}
+
 export const DOCS: Readonly<Record<string, () => string>> = {
   'errors.md': errorsMarkdown,
   'config.md': configMarkdown,
   'ops.md': opsMarkdown,
+  'observability.md': observabilityMarkdown,
 }
 
 if (process.argv[1]?.endsWith('docs.ts'))

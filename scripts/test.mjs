@@ -1,5 +1,6 @@
 // Runs every test/**/*.test.ts with node's own runner, then says 'N passed, N failed' for whoever reads only the last line.
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -10,6 +11,7 @@ const files = readdirSync('test', { recursive: true })
   .sort()
 const args = ['--import', 'tsx', '--test', '--test-reporter=spec', '--test-concurrency=2', ...files]
 const run = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+const exit = once(run, 'exit')
 const counts = { pass: 0, fail: 0, skipped: 0 }
 let rest = ''
 for await (const chunk of run.stdout) {
@@ -22,4 +24,6 @@ for await (const chunk of run.stdout) {
   }
 }
 console.log(`${counts.pass} passed, ${counts.fail} failed${counts.skipped ? `, ${counts.skipped} skipped` : ''}`)
-process.exitCode = run.exitCode || (counts.pass === 0 ? 1 : 0)
+// output can end before the process does, and until then it has no exit code
+const [code] = await exit
+process.exitCode = (code ?? 1) || (counts.pass === 0 ? 1 : 0)

@@ -1,10 +1,14 @@
 import type { BatchSettings } from './batch/setup.ts'
-import type { AppError } from './errors.ts'
+import { type CaptureOptions, createCapture } from './capture/capture.ts'
+import { rounded } from './clock.ts'
+import { emfLine } from './emf.ts'
+import { AppError } from './errors.ts'
 import { type App, createApp } from './http/app.ts'
 import { parseLabels } from './labels.ts'
-import { logged, toAppError, writeLine } from './log.ts'
+import { createLog, LEVELS, type Log, type LogSettings, logged, toAppError, writeText } from './log.ts'
 import { type ModelStore, openStore, type StoreOptions } from './models.ts'
-import { threadsFor } from './session.ts'
+import { type ObserveSettings, observedLog } from './observe.ts'
+import { type Session, threadsFor } from './session.ts'
 
 /** Everything the environment decides. */
 export interface Settings {
@@ -45,6 +49,38 @@ export function readBatchSettings(env: NodeJS.ProcessEnv = process.env): BatchSe
   }
 }
 
+/** What the environment says about logs, metrics, tracing and capture; the names are those of Powertools where it has one. */
+export function readObserveSettings(env: NodeJS.ProcessEnv = process.env): ObserveSettings {
+  const functionName = env.AWS_LAMBDA_FUNCTION_NAME || 'modelayer'
+  const namespace = env.POWERTOOLS_METRICS_NAMESPACE || undefined
+  return {
+    service: env.POWERTOOLS_SERVICE_NAME || functionName,
+    functionName,
+    level: stricter(env.POWERTOOLS_LOG_LEVEL, env.AWS_LAMBDA_LOG_LEVEL),
+    namespace: /^(1|true)$/i.test(env.POWERTOOLS_METRICS_DISABLED ?? '') ? undefined : namespace,
+    tracing: env.MODELAYER_TRACING === '1',
+    capture: env.MODELAYER_CAPTURE || undefined,
+    // another one at each invocation
+    traceId: () => /Root=([^;]+)/.exec(process.env._X_AMZN_TRACE_ID ?? '')?.[1],
+  }
+}
+
+const LEVEL_NAMES: Readonly<Record<string, LogSettings['level']>> = {
+  trace: 'debug',
+  critical: 'error',
+  fatal: 'error',
+}
+
+/** Lambda drops what is below its own level, so the stricter of the two is what would be seen. */
+function stricter(...names: (string | undefined)[]): LogSettings['level'] {
+  const ranks = names.map((name) => {
+    const level = name?.toLowerCase() ?? ''
+    return LEVELS.indexOf(LEVEL_NAMES[level] ?? (level as (typeof LEVELS)[number]))
+  })
+  const known = ranks.filter((rank) => rank !== -1)
+  return known.length > 0 ? LEVELS[Math.max(...known)] : 'info'
+}
+
 /** onnxruntime reads this when it is loaded, and with it makes no look-up and writes no file. */
 export function silenceTelemetry(): void {
   process.env.ORT_DISABLE_TELEMETRY = '1'
@@ -54,39 +90,79 @@ export function silenceTelemetry(): void {
  * What Lambda's init phase is for: manifests read, the default model's hooks constructed and its graph loaded. Never rejects:
  * what fails here fails the requests that need it, each with an answer and a line in the log.
  */
-export async function boot(settings: Settings = readSettings()): Promise<App> {
-  return createApp(await bootStore(settings), { cors: settings.cors })
+export async function boot(settings: Settings = readSettings(), observe = readObserveSettings()): Promise<App> {
+  const log = observedLog(observe, (groups, namespace) => writeText(emfLine(groups, namespace)))
+  const store = await bootStore(settings, log)
+  const trace = observe.tracing ? (await import('./xray.ts')).openTrace(observe.service) : undefined
+  const capture = captureOf(observe, log)
+  const start = { boot: rounded(process.uptime() * 1000), ...store.loaded }
+  return createApp(store, {
+    cors: settings.cors,
+    log: (line) => log(line.cold ? { ...line, start } : line),
+    ...(trace && { trace }),
+    ...(capture && { capture }),
+  })
 }
 
 /** The same without the app: for functions that speak no HTTP. */
-export async function bootStore(settings: Settings = readSettings()): Promise<ModelStore> {
+export async function bootStore(
+  settings: Settings = readSettings(),
+  log: Log = createLog(readObserveSettings()),
+): Promise<ModelStore & { readonly loaded?: Session['ms'] }> {
   silenceTelemetry()
   const { opt, taskRoot, memoryMb, defaultModel, labels } = settings
-  const store = openLayers(() => ({
+  const options = () => ({
     roots: [opt, taskRoot],
     defaultModel,
     threads: threadsFor(memoryMb),
     labels: parseLabels(labels),
-  }))
+  })
+  const store = openLayers(options, log)
   const names = new Set(store.models.map((m) => m.manifest.model))
-  if (names.size === 1 || defaultModel !== undefined) {
-    try {
-      const model = store.get()
-      await Promise.all([model.session(), model.service()])
-    } catch (e) {
-      report('The default model cannot be loaded', toAppError(e))
-    }
+  if (names.size !== 1 && defaultModel === undefined) return store
+  try {
+    const model = store.get()
+    const [session] = await Promise.all([model.session(), model.service()])
+    return { ...store, loaded: session.ms }
+  } catch (e) {
+    report(log, 'The default model cannot be loaded', toAppError(e))
+    return store
   }
-  return store
+}
+
+const CAPTURE_KEYS = [
+  'bucket',
+  'prefix',
+  'percent',
+  'redact',
+  'bodies',
+  'files',
+] as const satisfies (keyof CaptureOptions)[]
+
+/** What is wrong with it costs the records and not the answers. */
+function captureOf({ capture }: ObserveSettings, log: Log) {
+  if (capture === undefined) return undefined
+  const { region, endpoint } = readBatchSettings()
+  const fail = (got: string, cause?: unknown): undefined => {
+    const expected = `JSON with ${CAPTURE_KEYS.join(', ')}`
+    report(log, 'Nothing is captured', new AppError('USAGE', { where: 'MODELAYER_CAPTURE', expected, got, cause }))
+  }
+  try {
+    const options: CaptureOptions = JSON.parse(capture)
+    const missing = CAPTURE_KEYS.find((key) => options[key] === undefined)
+    return missing === undefined ? createCapture(options, { region, endpoint }, log) : fail(`one without ${missing}`)
+  } catch (cause) {
+    return fail('another text', cause)
+  }
 }
 
 /** Layers do not change while the process lives, so a store that cannot be opened stays so. */
-function openLayers(options: () => StoreOptions): ModelStore {
+function openLayers(options: () => StoreOptions, log: Log): ModelStore {
   try {
     return openStore(options())
   } catch (e) {
     const error = toAppError(e)
-    report('The models cannot be read', error)
+    report(log, 'The models cannot be read', error)
     const get = () => {
       throw error
     }
@@ -94,6 +170,6 @@ function openLayers(options: () => StoreOptions): ModelStore {
   }
 }
 
-function report(message: string, error: AppError): void {
-  writeLine({ level: 'error', message, error: logged(error) })
+function report(log: Log, message: string, error: AppError): void {
+  log({ level: 'error', message, error: logged(error) })
 }

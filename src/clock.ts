@@ -3,3 +3,6 @@ export function now(): number {
   const [seconds, nanoseconds] = process.hrtime()
   return seconds * 1000 + nanoseconds / 1e6
 }
+
+/** To microseconds: what a log keeps of it. */
+export const rounded = (ms: number): number => Math.round(ms * 1000) / 1000

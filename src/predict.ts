@@ -40,25 +40,30 @@ export async function finish(model: Model, outputs: Outputs, limits: Limits = {}
   return body
 }
 
-type Lap = (step: Step, ms: number) => void
+/** Whoever watches the steps of a request. */
+export interface Watch {
+  readonly lap?: (step: Step, ms: number) => void
+  readonly trace?: Trace
+}
+
+export type Trace = <T>(step: Step, work: () => Promise<T>) => Promise<T>
 
 /** The three steps of a request. Batch stacks records between the first and the second. */
-export async function predict(model: Model, data: RequestData, limits: Limits & { lap?: Lap } = {}): Promise<unknown> {
-  const { lap } = limits
-  const ready = await timed(lap, 'pre', () => prepare(model, data, limits))
-  const outputs = await timed(lap, 'infer', () => infer(model, ready, limits))
-  return timed(lap, 'post', () => finish(model, outputs, limits))
+export async function predict(model: Model, data: RequestData, limits: Limits & Watch = {}): Promise<unknown> {
+  const ready = await timed(limits, 'pre', () => prepare(model, data, limits))
+  const outputs = await timed(limits, 'infer', () => infer(model, ready, limits))
+  return timed(limits, 'post', () => finish(model, outputs, limits))
 }
 
 /** The graph of a signature itself, which no hook stands before or behind. */
 export async function runTensors(
   model: Model,
   { signature, feeds, wanted }: { signature: string; feeds: Tensors; wanted?: readonly string[] },
-  limits: Limits & { lap?: Lap } = {},
+  limits: Limits & Watch = {},
 ): Promise<Tensors> {
   const session = await model.session(signature)
   const run = () => within(limits.deadline, signature, () => session.run(feeds, wanted).catch(callersFault))
-  return timed(limits.lap, 'infer', run)
+  return timed(limits, 'infer', run)
 }
 
 /** Nothing but the caller's tensors was between the request and the graph, so an operator that refuses them refuses the request. */
@@ -68,10 +73,10 @@ function callersFault(e: unknown): never {
   throw e
 }
 
-async function timed<T>(lap: Lap | undefined, step: Step, work: () => Promise<T>): Promise<T> {
+async function timed<T>({ lap, trace }: Watch, step: Step, work: () => Promise<T>): Promise<T> {
   const start = now()
   try {
-    return await work()
+    return await (trace ? trace(step, work) : work())
   } finally {
     lap?.(step, now() - start)
   }

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
+import { now, rounded } from './clock.ts'
 import { createPool, openCuts } from './cuts.ts'
 import { AppError } from './errors.ts'
 import { checkFeeds } from './feeds.ts'
@@ -13,6 +14,8 @@ import type { Tensors } from './types.ts'
 /** A loaded graph that refuses wrong feeds before the native call, which blocks the thread while it runs. */
 export interface Session {
   readonly signature: Signature
+  /** milliseconds that loading took: onnxruntime (0 where it was there), and the graph */
+  readonly ms: { readonly runtime: number; readonly session: number }
   /** @throws {AppError} MISSING_INPUT, UNKNOWN_INPUT, WRONG_DTYPE, WRONG_SHAPE, RUN_FAILED */
   run(feeds: Tensors, wanted?: readonly string[]): Promise<Tensors>
   close(): Promise<void>
@@ -60,7 +63,9 @@ export async function createSession(
   spec: SessionSpec = { level: 'extended' },
   threads = 1,
 ): Promise<Session> {
+  const begun = now()
   const ort = await loadOrt()
+  const loaded = now()
   const session = await ort.InferenceSession.create(join(dir, signature.graph), {
     graphOptimizationLevel: spec.level,
     intraOpNumThreads: threads,
@@ -79,6 +84,7 @@ export async function createSession(
 
   return {
     signature,
+    ms: { runtime: rounded(loaded - begun), session: rounded(now() - loaded) },
     close: () => session.release(),
     async run(given, wanted = Object.keys(signature.outputs)) {
       checkFeeds(given, signature)

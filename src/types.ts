@@ -10,6 +10,8 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly body: Uint8Array
   readonly requestId: string
+  /** Lambda's id of the invocation, which is another than that of the gateway before it */
+  readonly functionRequestId?: string
   /** milliseconds since the epoch after which nobody waits for the answer any more */
   readonly deadline?: number
 }

@@ -2,13 +2,13 @@ import { basename, join, relative, resolve } from 'node:path'
 import { type BuildOptions, build } from 'esbuild'
 import { AppError } from '../../src/errors.ts'
 import { projectRoot } from '../root.ts'
-import { importedLater, LATER_ENTRY, LATER_FILE, later } from './later.ts'
+import { APART, importedLater, LATER_ENTRY, LATER_FILE, later } from './later.ts'
 import { natives, SHARP_FILE } from './natives.ts'
 
 export interface FunctionBundle {
   /** the files of the function, by name */
   readonly files: readonly { readonly name: string; readonly path: string; readonly bytes: number }[]
-  /** every module inside, relative to the project: what the tests of reachability read */
+  /** every module inside, relative to the project, but for the files of {@link APART}: what the tests of reachability read */
   readonly inputs: readonly string[]
 }
 
@@ -52,13 +52,20 @@ export async function bundleFunction(name: string, entry: string, outdir: string
   const first = whole
     ? undefined
     : await build({ ...common, entryPoints, plugins: [natives], write: false }).catch(fail)
-  const modules = first ? importedLater(first.metafile, root) : []
+  const found = first ? importedLater(first.metafile, root) : []
+  const apart = Object.entries(APART).filter(([, module]) => found.includes(join(root, module)))
+  const modules = found.filter((m) => !apart.some(([, module]) => join(root, module) === m))
   const { metafile } = await build({
     ...common,
-    entryPoints: modules.length > 0 ? { ...entryPoints, [LATER_FILE.replace('.js', '')]: LATER_ENTRY } : entryPoints,
+    entryPoints: {
+      ...entryPoints,
+      ...Object.fromEntries(apart.map(([file, module]) => [file.replace('.js', ''), module])),
+      ...(modules.length > 0 && { [LATER_FILE.replace('.js', '')]: LATER_ENTRY }),
+    },
     plugins: [natives, later(modules, root)],
   }).catch(fail)
-  const inputs = Object.keys(metafile.inputs)
+  const outputs = Object.entries(metafile.outputs)
+  const inputs = outputs.flatMap(([path, o]) => (basename(path) in APART ? [] : Object.keys(o.inputs)))
   const out = KEPT_OUT[name] ?? KEPT_OUT['']!
   const wrong = inputs.find((i) => out.some((k) => k.test(i)))
   if (wrong)
@@ -67,7 +74,6 @@ export async function bundleFunction(name: string, entry: string, outdir: string
       expected: 'a bundle without the AWS SDK and the packager',
       got: wrong,
     })
-  const outputs = Object.entries(metafile.outputs)
   const usesSharp = outputs.some(([, o]) => o.imports.some((i) => i.external && i.path === `./${SHARP_FILE}`))
   const files = outputs
     .map(([path, { bytes }]) => ({ name: basename(path), path: resolve(root, path), bytes }))

@@ -5,6 +5,12 @@ import type { Metafile, Plugin } from 'esbuild'
 export const LATER_FILE = 'later.js'
 export const LATER_ENTRY = 'modelayer:later'
 
+/** What weighs more than all the rest and few functions use: each in a file of its own, so that whoever needs the rest does not compile it. */
+export const APART: Readonly<Record<string, string>> = {
+  'capture.js': 'src/capture/writer.ts',
+  'xray.js': 'src/xray.ts',
+}
+
 const key = (modules: readonly string[], path: string) => `m${modules.indexOf(path)}`
 
 /** Absolute paths of the project's modules that are reached by a dynamic import. */
@@ -15,8 +21,9 @@ export function importedLater({ inputs }: Metafile, root: string): string[] {
   return [...new Set(found.map((m) => join(root, m.path)))].sort()
 }
 
-/** `await import('./x.ts')` becomes a member of {@link LATER_FILE}, which {@link LATER_ENTRY} makes of the same modules. */
+/** `await import('./x.ts')` becomes a member of {@link LATER_FILE}, which {@link LATER_ENTRY} makes of the same modules, or the file it has. */
 export function later(modules: readonly string[], root: string): Plugin {
+  const apart = new Map(Object.entries(APART).map(([file, module]) => [join(root, module), `./${file}`]))
   return {
     name: 'later',
     setup(build) {
@@ -26,6 +33,8 @@ export function later(modules: readonly string[], root: string): Plugin {
       }))
       build.onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
         const target = resolve(resolveDir, path)
+        const own = apart.get(target)
+        if (own !== undefined && kind === 'dynamic-import') return { path: own, external: true }
         return kind === 'dynamic-import' && modules.includes(target) ? { path: target, namespace: 'later' } : undefined
       })
       build.onLoad({ filter: /.*/, namespace: 'later' }, ({ path }) => ({

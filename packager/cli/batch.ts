@@ -74,12 +74,13 @@ export const batch: Command = {
       const store = await storeOf(many(input, 'webSource'))
       const dry = flag(input, 'dryRun')
       const { item, ...places } = await openPlaces(store, from, to, { make: !dry })
+      // what cannot be listed is told before a model is imported
+      const items = dry ? [] : item ? [item] : await listed(store, places.input, io)
       const job = { ...(await jobFor(source, root, store, input, io)), ...places }
       if (dry) {
         await dryRun(job, item, input, io)
         return 0
       }
-      const items = item ? [item] : await listed(store, places.input, io)
       const { summary, stopped } = await answer(job, items, one(input, 'only') === 'FAILED', io)
       const { writeManifest } = await import('../batch/local.ts')
       const manifest = stopped ? undefined : await writeManifest(job, one(input, 'job')!)

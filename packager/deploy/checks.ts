@@ -1,5 +1,6 @@
 import { AppError } from '../../src/errors.ts'
 import { nearest } from '../../src/nearest.ts'
+import type { S3Place } from './options.ts'
 
 export type Raw = Readonly<Record<string, unknown>>
 
@@ -42,6 +43,12 @@ export function text(v: unknown, where: string, pattern: RegExp, form: string): 
 export function strings(v: unknown, where: string): string[] {
   if (Array.isArray(v) && v.length > 0 && v.every((s) => typeof s === 'string')) return v as string[]
   throw usage(where, 'a list of texts', v === undefined ? 'nothing' : 'another value')
+}
+
+export function place(v: unknown, where: string): S3Place {
+  const [, bucket, rest] = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(String(v)) ?? []
+  if (bucket === undefined) throw usage(where, 's3://BUCKET/PREFIX/', typeof v === 'string' ? 'another form' : typeof v)
+  return { bucket, prefix: rest ? rest.replace(/\/*$/, '/') : '' }
 }
 
 export function usage(where: string, expected: string, got: string, fix?: string): AppError {

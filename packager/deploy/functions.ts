@@ -1,3 +1,4 @@
+import { observeEnvironment, predictEnvironment } from './observe.ts'
 import type { DeployOptions, HttpOptions, S3Place } from './options.ts'
 
 /** What an endpoint asks of osls: events of the function, the address of its own, and settings all functions share. */
@@ -74,6 +75,8 @@ function common(o: DeployOptions): object {
     architecture: o.arch === 'x64' ? 'x86_64' : 'arm64',
     memorySize: o.memory,
     logRetentionInDays: o.logDays,
+    // ours are JSON anyway; a stricter level of Lambda's would drop the lines of metrics too
+    logs: { logFormat: 'JSON', ...(o.logLevel === 'debug' && { applicationLogLevel: 'DEBUG' }) },
     ...(o.tracing && { tracing: 'Active' }),
     ...(o.kmsKey !== undefined && { kmsKeyArn: o.kmsKey }),
     ...(Object.keys(o.tags).length > 0 && { tags: o.tags }),
@@ -82,11 +85,17 @@ function common(o: DeployOptions): object {
 }
 
 export interface FunctionPlace {
+  /** of the stack, for logs, metrics and traces */
+  readonly service: string
   readonly name: string
   readonly artifact: string
 }
 
-export function predictFunction(o: DeployOptions, { name, artifact }: FunctionPlace, endpoint: Endpoint | undefined) {
+export function predictFunction(
+  o: DeployOptions,
+  { service, name, artifact }: FunctionPlace,
+  endpoint: Endpoint | undefined,
+) {
   const { reserved, provisioned } = o.concurrency
   const { events = [], url, environment } = endpoint ?? {}
   return {
@@ -99,13 +108,13 @@ export function predictFunction(o: DeployOptions, { name, artifact }: FunctionPl
     package: { individually: true, artifact },
     events,
     ...(url && { url }),
-    ...(environment && { environment }),
+    environment: { ...environment, ...observeEnvironment(o, service), ...predictEnvironment(o) },
     ...(reserved !== undefined && { reservedConcurrency: reserved }),
     ...(provisioned !== undefined && { provisionedConcurrency: provisioned }),
   }
 }
 
-export function batchFunction(o: DeployOptions, { name, artifact }: FunctionPlace) {
+export function batchFunction(o: DeployOptions, { service, name, artifact }: FunctionPlace) {
   const { batch } = o
   if (!batch) return undefined
   return {
@@ -117,6 +126,7 @@ export function batchFunction(o: DeployOptions, { name, artifact }: FunctionPlac
     timeout: batch.timeout,
     package: { individually: true, artifact },
     environment: {
+      ...observeEnvironment(o, service),
       MODELAYER_BATCH_INPUT: s3(batch.input),
       MODELAYER_BATCH_OUTPUT: s3(batch.output),
       MODELAYER_BATCH_OPTIONS: JSON.stringify(batch.options),

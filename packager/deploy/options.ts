@@ -1,5 +1,7 @@
 import { type BatchOptions as JobOptions, readOptions as readJobOptions } from '../../src/batch/setup.ts'
-import { choice, flag, integer, object, type Raw, strings, text, usage } from './checks.ts'
+import { type DeployedCapture, readCapture } from './capture.ts'
+import { choice, flag, integer, object, place, type Raw, strings, text, usage } from './checks.ts'
+import { type AlarmOptions, LOG_LEVELS, readAlarms, readMetrics } from './observe.ts'
 
 /** `custom.modelayer` of a serverless.yml, checked and with its defaults. */
 export interface DeployOptions {
@@ -19,9 +21,11 @@ export interface DeployOptions {
   /** of a key that encrypts the environment variables */
   readonly kmsKey?: string
   readonly tags: Readonly<Record<string, string>>
-  /** whom alarms tell: the ARN of an SNS topic; alarms without one only show in the console */
-  readonly alarms: { readonly topic?: string } | undefined
+  readonly logLevel: (typeof LOG_LEVELS)[number]
+  readonly metrics: { readonly namespace: string } | undefined
+  readonly alarms: AlarmOptions | undefined
   readonly dashboard: boolean
+  readonly capture: DeployedCapture | undefined
   readonly http: HttpOptions | undefined
   readonly batch: BatchOptions | undefined
 }
@@ -92,8 +96,11 @@ const KEYS = {
   logDays: readLogDays,
   kmsKey: (v) => text(v, 'kmsKey', /^arn:[^:]+:kms:/, 'the ARN of a key'),
   tags: readTags,
+  logLevel: (v) => choice(v, 'logLevel', LOG_LEVELS, 'info'),
+  metrics: readMetrics,
   alarms: readAlarms,
   dashboard: (v) => flag(v, 'dashboard', true),
+  capture: (v) => (v === undefined ? undefined : readCapture(v)),
   http: (v) => (v === undefined ? undefined : readHttp(v)),
   batch: (v) => (v === undefined ? undefined : readBatch(v)),
 } as const satisfies { readonly [K in keyof DeployOptions]-?: (v: unknown) => DeployOptions[K] }
@@ -101,8 +108,12 @@ const KEYS = {
 /** @throws {AppError} USAGE naming the key */
 export function readOptions(raw: unknown): DeployOptions {
   const o = object(raw, '', Object.keys(KEYS))
-  const read = Object.fromEntries(Object.entries(KEYS).map(([key, check]) => [key, check(o[key])]))
-  return read as { [K in keyof typeof KEYS]: ReturnType<(typeof KEYS)[K]> }
+  const entries = Object.entries(KEYS).map(([key, check]) => [key, check(o[key])])
+  const read = Object.fromEntries(entries) as { [K in keyof typeof KEYS]: ReturnType<(typeof KEYS)[K]> }
+  const { capture, batch } = read
+  if (capture && batch && [batch.input.bucket, batch.output.bucket].includes(capture.bucket))
+    throw usage('capture.output', 'a bucket of its own', 'one of the batch')
+  return read
 }
 
 function readModels(raw: unknown): DeployOptions['models'] {
@@ -183,12 +194,6 @@ function readMap(raw: unknown): MapOptions | undefined {
   }
 }
 
-function place(v: unknown, where: string): S3Place {
-  const [, bucket, rest] = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(String(v)) ?? []
-  if (bucket === undefined) throw usage(where, 's3://BUCKET/PREFIX/', typeof v === 'string' ? 'another form' : typeof v)
-  return { bucket, prefix: rest ? rest.replace(/\/*$/, '/') : '' }
-}
-
 function readConcurrency(raw: unknown): DeployOptions['concurrency'] {
   const o: Raw = object(raw ?? {}, 'concurrency', ['reserved', 'provisioned'])
   const read = (key: string) =>
@@ -215,11 +220,4 @@ function readTags(raw: unknown): DeployOptions['tags'] {
   for (const [key, value] of Object.entries(tags))
     if (typeof value !== 'string') throw usage(`tags.${key}`, 'a text', typeof value)
   return tags as Record<string, string>
-}
-
-function readAlarms(raw: unknown): DeployOptions['alarms'] {
-  if (raw === false) return undefined
-  const o = raw === true || raw === undefined ? {} : object(raw, 'alarms', ['topic'])
-  const topic = text(o.topic, 'alarms.topic', /^arn:[^:]+:sns:/, 'the ARN of an SNS topic')
-  return topic === undefined ? {} : { topic }
 }

@@ -3,9 +3,11 @@ import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import type { Reporter } from '../cli/reporter.ts'
 import type { DistIndex } from '../layers/dist.ts'
 import type { ModelPackage } from '../package/types.ts'
+import { alarmResources } from './alarms.ts'
+import { captureResources, captureStatements } from './capture.ts'
+import { dashboardResource } from './dashboard.ts'
 import { authFlags, batchFunction, endpointOf, type FunctionPlace, predictFunction } from './functions.ts'
 import { mapResources } from './map.ts'
-import { alarmResources, dashboardResource } from './monitoring.ts'
 import { type DeployOptions, readOptions } from './options.ts'
 import {
   aliasResource,
@@ -145,7 +147,11 @@ export default class ModelayerPlugin {
   }
 
   private place(name: string): FunctionPlace {
-    return { name: this.functionName(name), artifact: join(this.out, 'functions', `${name}.zip`) }
+    return {
+      service: this.stackName,
+      name: this.functionName(name),
+      artifact: join(this.out, 'functions', `${name}.zip`),
+    }
   }
 
   private async build(): Promise<void> {
@@ -207,18 +213,19 @@ export default class ModelayerPlugin {
   private addResources(): void {
     const template = this.serverless.service.provider.compiledCloudFormationTemplate
     if (!template) return
-    const { http, batch, kmsKey } = this.options
+    const { http, batch, capture, kmsKey } = this.options
     const bucket = { Ref: this.aws.naming.getDeploymentBucketLogicalId() }
     const more = [...wideStatements(this.options), ...keyStatements(kmsKey)]
     const { functionName } = this
     Object.assign(
       template.Resources,
       layerResources(this.layers(), bucket, this.options, this.stackName),
-      { PredictRole: roleResource(functionName('predict'), more) },
+      { PredictRole: roleResource(functionName('predict'), [...captureStatements(capture), ...more]) },
       batch && { BatchRole: roleResource(functionName('batch'), [...batchStatements(batch), ...more]) },
       batch && batchResources(batch),
       this.mapResources(),
-      alarmResources(this.options, functionName),
+      captureResources(capture),
+      alarmResources(this.options, this.stackName, functionName),
       dashboardResource(this.options, this.stackName, functionName),
     )
     if (http) throttle(template.Resources, http)
@@ -296,11 +303,15 @@ export default class ModelayerPlugin {
 
   /** CloudFormation deletes only buckets that are empty; data goes only where the service file says so. */
   private async emptyBuckets(): Promise<void> {
-    const { batch } = this.options
-    if (batch?.onRemove !== 'delete') return
+    const { batch, capture } = this.options
+    const going = [
+      ...(batch?.onRemove === 'delete' ? [batch.input.bucket, batch.output.bucket] : []),
+      ...(capture?.onRemove === 'delete' ? [capture.bucket] : []),
+    ]
+    if (going.length === 0) return
     const { emptyBucket } = await import('./upload.ts')
     const config = await this.aws.getAwsSdkV3Config()
-    for (const bucket of new Set([batch.input.bucket, batch.output.bucket])) await emptyBucket(bucket, config)
+    for (const bucket of new Set(going)) await emptyBucket(bucket, config)
   }
 
   private async record(): Promise<void> {

@@ -114,8 +114,8 @@ export function roleResource(functionName: string, statements: readonly Statemen
   }
 }
 
-const bucketArn = (p: S3Place): Json => ({ 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${p.bucket}` })
-const objectsArn = (p: S3Place): Json => ({ 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${p.bucket}/${p.prefix}*` })
+export const bucketArn = (p: S3Place): Json => ({ 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${p.bucket}` })
+export const objectsArn = (p: S3Place): Json => ({ 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${p.bucket}/${p.prefix}*` })
 
 export function batchStatements({ input, output }: { input: S3Place; output: S3Place }): Statement[] {
   return [
@@ -196,7 +196,7 @@ export function batchResources({ input, output, timeout, onRemove, options }: Ba
   return same ? out : { ...out, ...bucketResources('BatchOutput', output, onRemove, {}) }
 }
 
-function bucketResources(
+export function bucketResources(
   name: string,
   p: S3Place,
   onRemove: BatchOptions['onRemove'],

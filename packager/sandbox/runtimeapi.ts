@@ -45,10 +45,14 @@ export interface RuntimeApi {
 type Handler = (request: IncomingMessage, response: ServerResponse, id: string) => void | Promise<void>
 
 /** The Lambda Runtime API, version 2018-06-01: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html */
-export async function startRuntimeApi(functionName: string): Promise<RuntimeApi> {
+export async function startRuntimeApi(functionName: string, traced = false): Promise<RuntimeApi> {
   let listener: Listener | undefined
   let waiting: ServerResponse | undefined
   let offered: Invocation | undefined
+
+  const hex = (digits: number) => randomUUID().replaceAll('-', '').slice(0, digits)
+  const traceId = () =>
+    `Root=1-${Math.floor(Date.now() / 1000).toString(16)}-${hex(24)};Parent=${hex(16)};Sampled=${traced ? 1 : 0}`
 
   const hand = () => {
     if (!waiting || !offered) return
@@ -57,7 +61,7 @@ export async function startRuntimeApi(functionName: string): Promise<RuntimeApi>
       'Lambda-Runtime-Aws-Request-Id': offered.requestId,
       'Lambda-Runtime-Deadline-Ms': String(offered.deadline),
       'Lambda-Runtime-Invoked-Function-Arn': `arn:aws:lambda:us-east-1:000000000000:function:${functionName}`,
-      'Lambda-Runtime-Trace-Id': `Root=1-${Math.floor(Date.now() / 1000).toString(16)}-${randomUUID().replaceAll('-', '').slice(0, 24)};Sampled=0`,
+      'Lambda-Runtime-Trace-Id': traceId(),
     })
     waiting.end(offered.payload)
     waiting = undefined

@@ -31,6 +31,8 @@ export interface SandboxOptions {
   /** only this kind of box */
   readonly kind?: BoxKind
   readonly onLog?: (text: string) => void
+  /** X-Ray samples every request; segments go to AWS_XRAY_DAEMON_ADDRESS of `env` */
+  readonly traced?: boolean
 }
 
 export interface InvokeResult {
@@ -78,7 +80,7 @@ async function start(options: SandboxOptions): Promise<Sandbox> {
   }
   check(o)
   const nodeMajor = majorOf(o.node)
-  const api = await startRuntimeApi(o.functionName)
+  const api = await startRuntimeApi(o.functionName, options.traced)
   const { kinds, notes } = possibleKinds(o.arch, options.kind)
   const refusals: string[] = []
   let place: Place | undefined

@@ -1,5 +1,5 @@
 import type { AppError } from '../errors.ts'
-import { type Log, logged, toAppError } from '../log.ts'
+import { type Log, type LogLine, logged, toAppError } from '../log.ts'
 import { type BatchEvent, type Delivery, readEvent, type Work } from './events.ts'
 import { formatOf } from './formats/index.ts'
 import { mapAnswer, type Report, summary } from './maprun.ts'
@@ -36,11 +36,17 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
       const outcome: Outcome = wanted
         ? await runObject(own, wanted, control)
         : { status: 'SKIPPED', reason: 'nothing of it failed' }
-      log(lineOf(key, outcome, Date.now() - start))
+      log({ ...nameOf(job), ...lineOf(key, outcome, Date.now() - start) })
       return { key, outcome }
     } catch (e) {
       const error = toAppError(e)
-      log({ level: 'error', message: `batch ${key}`, error: logged(error) })
+      log({
+        level: 'error',
+        message: `batch ${key}`,
+        ...nameOf(job),
+        error: logged(error),
+        batch: { object: key, status: 'ERROR' },
+      })
       if (last || receives >= maxReceives)
         await bury(own, work, receives, error).catch((e: unknown) => {
           log({ level: 'error', message: `batch ${key}: its reason cannot be written`, error: logged(toAppError(e)) })
@@ -133,7 +139,10 @@ function unfinished({ key, outcome }: Report): Error {
   return new Error(`${key}: ${detail}`)
 }
 
-function lineOf(key: string, o: Outcome, ms: number) {
+const nameOf = ({ model: { manifest } }: Job) => ({ model: manifest.model, version: manifest.version })
+
+function lineOf(key: string, o: Outcome, ms: number): LogLine {
+  const done = o.status === 'DONE' || o.status === 'FAILED' ? o.done : undefined
   const said =
     o.status === 'DONE' || o.status === 'FAILED'
       ? `${o.done.counts.records} records, ${o.done.counts.failed} failed${o.fresh ? '' : ', earlier'}`
@@ -142,5 +151,15 @@ function lineOf(key: string, o: Outcome, ms: number) {
         : o.status === 'PAUSED'
           ? `after ${o.counts.records} records`
           : 'another process works on it'
-  return { level: 'info', message: `batch ${key} ${o.status}: ${said}`, ms: { total: ms } } as const
+  const { error, counts } = done ?? {}
+  return {
+    level: o.status === 'FAILED' ? 'warn' : 'info',
+    message: `batch ${key} ${o.status}: ${said}`,
+    ms: { total: ms },
+    ...(error && { error: { code: error.code, message: error.reason } }),
+    // what an earlier invocation has answered is counted there
+    ...(!('fresh' in o && !o.fresh) && {
+      batch: { object: key, status: o.status, ...(counts && { answered: counts.answered, failed: counts.failed }) },
+    }),
+  }
 }

@@ -1,8 +1,9 @@
-import { now } from '../clock.ts'
+import type { Capture } from '../capture/capture.ts'
+import { now, rounded } from '../clock.ts'
 import { AppError, ERRORS } from '../errors.ts'
 import { type Log, type LogLine, logged, toAppError, writeLine } from '../log.ts'
 import type { Model, ModelStore } from '../models.ts'
-import { type Limits, predict, runTensors, type Step } from '../predict.ts'
+import { type Limits, predict, runTensors, type Trace, type Watch } from '../predict.ts'
 import { PROTOCOLS } from '../protocols/index.ts'
 import type { Call, Catalogue, Protocol, Route } from '../protocols/protocol.ts'
 import type { HttpRequest, HttpResponse } from '../types.ts'
@@ -21,6 +22,8 @@ export interface AppOptions {
   readonly protocols?: readonly Protocol[]
   /** pages of any origin may read the answers */
   readonly cors?: boolean
+  readonly trace?: Trace
+  readonly capture?: Capture
 }
 
 /** What it takes to still send an answer before the caller, or Lambda, gives up. */
@@ -28,7 +31,7 @@ const MARGIN_MS = 200
 
 export function createApp(
   store: ModelStore,
-  { log = writeLine, protocols = PROTOCOLS, cors = false }: AppOptions = {},
+  { log = writeLine, protocols = PROTOCOLS, cors = false, trace, capture }: AppOptions = {},
 ): App {
   let cold = true
   const catalogue = catalogueOf(store)
@@ -38,11 +41,11 @@ export function createApp(
     const ms: Record<string, number> = {}
     const known: Known = { protocol: protocols[0]! }
     const lap = (step: string, time: number) => {
-      ms[step] = Math.round(time * 1000) / 1000
+      ms[step] = rounded(time)
     }
     const end = (response: HttpResponse, error?: AppError): HttpResponse => {
       lap('total', now() - started)
-      log(lineOf(req, known, response, { ms, cold, error }))
+      log({ ...lineOf(req, known, response, { ms, cold, error }), captured: known.captured })
       cold = false
       const headers = { ...response.headers, ...(cors && CORS_HEADERS), 'x-request-id': req.requestId }
       return { ...response, headers }
@@ -68,10 +71,18 @@ export function createApp(
         if (told) return end(told)
         const model = store.get(route.model, route.version, route.label)
         known.model = model
-        const call = await known.protocol.decode(await inflate(req), model.manifest, route)
+        const plain = await inflate(req)
+        const call = await known.protocol.decode(plain, model.manifest, route)
         known.call = call
         const deadline = req.deadline === undefined ? undefined : req.deadline - MARGIN_MS
-        return end(await answer(model, call, { deadline, lap }))
+        const response = await answer(model, call, { deadline, lap, trace })
+        if (capture?.wants(req.requestId)) {
+          const begun = now()
+          const { model: name, version } = model.manifest
+          known.captured = await capture.keep({ request: plain, response, model: name, version }, deadline)
+          lap('capture', now() - begun)
+        }
+        return end(response)
       } catch (e) {
         return fail(e)
       }
@@ -94,6 +105,7 @@ interface Known {
   route?: Route
   model?: Model
   call?: Call
+  captured?: boolean
 }
 
 /** A row that finds a fault in a path it claims has to tell it in its own words, so the row is known before it is asked. */
@@ -107,11 +119,7 @@ function findRoute(protocols: readonly Protocol[], req: HttpRequest, known: Know
   throw new AppError('NOT_FOUND', { expected: 'POST / or POST /v1/infers/{model}', got: req.method.slice(0, 20) })
 }
 
-async function answer(
-  model: Model,
-  call: Call,
-  limits: Limits & { lap: (step: Step, ms: number) => void },
-): Promise<HttpResponse> {
+async function answer(model: Model, call: Call, limits: Limits & Watch): Promise<HttpResponse> {
   if (call.kind === 'hooks') return call.encode(await predict(model, call.data, limits))
   return call.encode(await runTensors(model, call, limits), model.manifest.signatures[call.signature]!)
 }
@@ -143,6 +151,7 @@ function lineOf(
     level: status < 400 ? 'info' : status < 500 ? 'warn' : 'error',
     message: error ? ERRORS[error.code].text : 'answered',
     requestId: req.requestId,
+    functionRequestId: req.functionRequestId,
     protocol: protocol.name,
     route: route?.name,
     model: model?.manifest.model,

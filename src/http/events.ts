@@ -132,6 +132,7 @@ export function toRequest(
     headers: front.headers(e),
     body: Buffer.from(typeof e.body === 'string' ? e.body : '', e.isBase64Encoded === true ? 'base64' : 'utf8'),
     requestId: e.requestContext?.requestId || invoke.requestId,
+    functionRequestId: invoke.requestId,
     deadline: Number.isFinite(deadline) ? deadline : undefined,
   }
 }

@@ -12,7 +12,9 @@ export interface Invoke {
 /** An event of any front, answered in its words. What no front has sent is answered too: a throw would only be retried. */
 export async function answer(app: App, event: unknown, invoke: Invoke): Promise<Result> {
   const front = frontOf(event)
-  const empty: HttpRequest = { method: 'POST', path: '/', query: '', headers: {}, body: new Uint8Array(), ...invoke }
+  const { requestId: functionRequestId } = invoke
+  const body = new Uint8Array()
+  const empty: HttpRequest = { method: 'POST', path: '/', query: '', headers: {}, body, functionRequestId, ...invoke }
   if (front === undefined) return toResult('functionUrl', app.refuse(empty, notHttp()))
   let req: HttpRequest
   try {

@@ -43,6 +43,7 @@ try {
   writeService({ timeout: 30 })
   await step('deploy', deploys)
   await step('predict', predicts)
+  await step('capture', captures)
   await step('batch', answersObject)
   await step('map', mapsObjects)
   await step('poison', buriesPoison)
@@ -68,6 +69,17 @@ async function predicts() {
   const answer = await predict()
   assert.equal(answer.data?.resp_data?.[0]?.predicted_label, 'Setosa', JSON.stringify(answer))
   return JSON.stringify(answer).slice(0, 90)
+}
+
+/** The request before is in the bucket, by the deployed function and without what it was to leave out. */
+async function captures() {
+  const [key = ''] = await keys('digits-kept')
+  assert.match(key, /^captured\/iris\/\d+\/\d{4}\/\d\d\/\d\d\/\d\d\/.+\.jsonl$/)
+  const { captureData } = JSON.parse(await s3('GET', `digits-kept/${key}`))
+  const [row] = JSON.parse(captureData.endpointInput.data).data.req_data
+  assert.deepEqual([row.SepalLength, row.SepalWidth], ['[redacted]', 3.5])
+  assert.match(captureData.endpointOutput.data, /Setosa/)
+  return key
 }
 
 async function answersObject() {
@@ -201,6 +213,7 @@ custom:
     arch: ${process.arch}
     runtime: nodejs22.x
     http: { auth: none }
+    capture: { output: s3://digits-kept/captured/, percent: 100, bodies: both, redact: [$..SepalLength], onRemove: delete }
     batch:
       input: s3://digits-in/incoming/
       output: s3://digits-out/results/

@@ -41,6 +41,17 @@ const options = () => bootOptions(dist, index, arch)
 const digit = (file: string) =>
   httpEvent(encodeRequest({ multipart: { images: { file } } }, (f) => readFileSync(join(example, 'digits', f))))
 
+test('the zips that docs/deploy.md puts into templates of CDK and SAM are those that are built', () => {
+  const docs = readFileSync(join(projectRoot(), 'docs', 'deploy.md'), 'utf8')
+  const [, list = ''] = /layers: \[([^\]]+)\]\.map/.exec(docs) ?? []
+  const named = [
+    ...[...list.matchAll(/'([\w-]+)'/g)].map(([, name]) => `layers/${name}.zip`),
+    ...[...docs.matchAll(/\.modelayer\/((?:layers|functions)\/[\w-]+\.zip)/g)].map(([, file]) => file!),
+  ].map((file) => file.replace('arm64', arch))
+  assert.equal(named.length, 8)
+  for (const file of named) assert.ok(existsSync(join(dist, file)), file)
+})
+
 test('package --json: the index, the budget and the zips it names; the same bytes again', async () => {
   const again = join(work, 'again')
   const { code, out, err } = await run(['package', '--json', 'examples/mnist', '-o', again, '--arch', arch])

@@ -21,8 +21,11 @@ test('ten lines are enough: everything else has a default', () => {
     logDays: 30,
     kmsKey: undefined,
     tags: {},
-    alarms: {},
+    logLevel: 'info',
+    metrics: { namespace: 'modelayer' },
+    alarms: { errorPercent: 5 },
     dashboard: true,
+    capture: undefined,
     http: undefined,
     batch: undefined,
   })
@@ -50,6 +53,19 @@ test('batches: prefixes end in a slash, and attempts are counted', () => {
   })
 })
 
+test('capture: one in a hundred, and nothing of what requests hold unless it is asked for', () => {
+  const { capture } = readOptions({ models, capture: { output: 's3://kept/c', redact: ['$..name'] } })
+  assert.deepEqual(capture, {
+    bucket: 'kept',
+    prefix: 'c/',
+    percent: 1,
+    redact: ['$..name'],
+    bodies: 'none',
+    files: 'hash',
+    onRemove: 'keep',
+  })
+})
+
 /** what is wrong → what the message has to name */
 const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['no options', undefined, /custom\.modelayer/, /an object/, /nothing/],
@@ -74,6 +90,14 @@ const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['a key by its alias', { models, kmsKey: 'alias/mine' }, /kmsKey/, /the ARN of a key/],
   ['a tag that is a number', { models, tags: { cost: 1 } }, /tags\.cost/, /a text/],
   ['alarms to an address', { models, alarms: { topic: 'me@example.org' } }, /alarms\.topic/, /SNS topic/],
+  ['alarms at more than all', { models, alarms: { errorPercent: 100 } }, /alarms\.errorPercent/, /below 100/],
+  ['metrics among those of AWS', { models, metrics: { namespace: 'AWS/Mine' } }, /metrics\.namespace/],
+  ['a log level of its own', { models, logLevel: 'verbose' }, /logLevel/, /debug, info, warn, error/],
+  ['capture without a place', { models, capture: {} }, /capture\.output/, /s3:\/\/BUCKET/],
+  ['capture of nothing', { models, capture: { output: 's3://kept', percent: 0 } }, /capture\.percent/, /above 0/],
+  ['capture of headers', { models, capture: { output: 's3://kept', headers: true } }, /'headers'/],
+  ['no JSONPath', { models, capture: { output: 's3://kept', redact: ['name['] } }, /capture\.redact\.0/, /\$\.\.name/],
+  ['capture into a batch', { models, batch, capture: { output: 's3://digits-in/c/' } }, /capture\.output/, /its own/],
   ['a dashboard by name', { models, dashboard: 'mine' }, /dashboard/, /true or false/],
   ['http without auth', { models, http: {} }, /http\.auth/, /iam, jwt, apiKey, none/, /open to everybody/],
   ['another auth', { models, http: { auth: 'basic' } }, /http\.auth/, /basic/],
@@ -117,7 +141,19 @@ for (const [name, raw, ...says] of WRONG)
 
 test('whatever a service file says, only our own errors come out', () => {
   const value = fc.anything({ maxDepth: 3 })
-  const keys = ['models', 'http', 'batch', 'vpc', 'memory', 'tags', 'alarms', 'concurrency', 'logDays'] as const
+  const keys = [
+    'models',
+    'http',
+    'batch',
+    'vpc',
+    'memory',
+    'tags',
+    'alarms',
+    'concurrency',
+    'logDays',
+    'metrics',
+    'capture',
+  ] as const
   const some = fc.dictionary(fc.constantFrom(...keys), value)
   fc.assert(
     fc.property(some, (o) => {

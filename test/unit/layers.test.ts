@@ -215,13 +215,17 @@ test('a bundle holds the JavaScript of the native packages, and neither the AWS 
   const { files, inputs } = await bundleFunction('predict', functionEntry('predict'), join(work, 'bundle'))
   assert.deepEqual(
     files.map((f) => f.name),
-    ['later.js', 'predict.js', 'sharp.js', 'sharp.js.LEGAL.txt'],
+    ['capture.js', 'later.js', 'predict.js', 'sharp.js', 'sharp.js.LEGAL.txt', 'xray.js', 'xray.js.LEGAL.txt'],
   )
-  const [, main, sharp] = files.map((f) => readFileSync(f.path, 'utf8')) as [string, string, string]
+  const read = (name: string) => readFileSync(files.find((f) => f.name === name)!.path, 'utf8')
+  const [main, later, sharp] = [read('predict.js'), read('later.js'), read('sharp.js')]
   assert.ok(main.length < 100_000, `predict.js has ${main.length} bytes, all of which a cold start compiles`)
   assert.ok(sharp.length < 130_000, `sharp.js has ${sharp.length} bytes`)
   assert.ok(!inputs.some((i) => i.includes('onnxruntime-common')))
   assert.ok(!inputs.some((i) => i.includes('@aws-sdk')))
+  // tracing and capture bring theirs in files of their own
+  assert.ok(!inputs.some((i) => /powertools|aws-xray|json-p3/.test(i)))
+  assert.ok(later.length < 120_000, `later.js has ${later.length} bytes, all of which its first use compiles`)
   assert.doesNotMatch(main, /[^.\w]import\(/, 'a dynamic import would load the ES module loader')
   const native = (text: string) =>
     [...text.matchAll(/require\(`(.+?)`\)/g)].map((m) => m[1]!.replaceAll(/\$\{.+?\}/g, '*'))

@@ -68,6 +68,8 @@ test('without hooks, JSON of nested arrays is the API', async () => {
       level: 'info',
       message: 'answered',
       requestId: 'r1',
+      // Lambda's, which is not here
+      functionRequestId: undefined,
       protocol: 'modelarts',
       route: 'POST /',
       model: 'digits',
@@ -77,6 +79,7 @@ test('without hooks, JSON of nested arrays is the API', async () => {
       bytesIn: 0,
       bytesOut: 0,
       error: undefined,
+      captured: undefined,
     },
   )
   await served.send({ json: { images: expected.rows } })
