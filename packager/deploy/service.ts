@@ -72,8 +72,12 @@ function print(cwd: string, stage: string | undefined): Promise<string> {
         new AppError('USAGE', {
           where: join(cwd, 'serverless.yml'),
           expected: 'a service that `serverless print` reads',
-          got: said.slice(Math.max(at, 0)).filter(Boolean).slice(0, 3).join(' '),
-          fix: 'Variables that only AWS can resolve need its credentials; a package alone needs none: modelayer serve --sandbox PACKAGE.',
+          got: said
+            .slice(Math.max(at, 0))
+            .filter((l) => !/^(Error:?)?$/.test(l))
+            .slice(0, 2)
+            .join(' '),
+          fix: 'Variables of AWS need its credentials. A package alone needs no service file: modelayer serve --sandbox PACKAGE.',
           cause: error,
         }),
       )

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { createFolderStore } from '../../../src/batch/foldstore.ts'
 import { isAppError } from '../../../src/errors.ts'
 import { unchunk } from './chunked.ts'
@@ -87,15 +88,8 @@ async function send(out: ServerResponse, { status = 200, headers = {}, body }: A
   const text = body && !(Symbol.asyncIterator in body) ? xml(body) : undefined
   const type = text === undefined ? {} : { 'content-type': 'application/xml' }
   out.writeHead(status, { ...headers, ...type })
-  if (body && Symbol.asyncIterator in body) for await (const chunk of body) if (!out.write(chunk)) await drained(out)
-  out.end(text)
-}
-
-/** Or gone: then nobody is left to wait for. */
-function drained(out: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    for (const event of ['drain', 'close']) out.once(event, () => resolve())
-  })
+  if (body && Symbol.asyncIterator in body) await pipeline(body, out)
+  else out.end(text)
 }
 
 async function collected(message: IncomingMessage): Promise<Buffer[]> {
