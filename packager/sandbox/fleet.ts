@@ -96,6 +96,7 @@ export function createFleet({ boot, concurrency, idleMs = 5 * 60_000, onLine = (
       try {
         const result: Invoked = { ...(await e.sandbox.invoke(event)), environment: e.number, initMs }
         onLine(reportLine(result, boot.memory ?? 1769))
+        if (result.error) onLine(`ERROR RequestId: ${result.requestId}\t${result.error.errorMessage}`)
         return result
       } finally {
         release(e)

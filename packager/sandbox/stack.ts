@@ -1,3 +1,5 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import type { BatchOptions, HttpOptions } from '../deploy/options.ts'
 import type { FunctionSettings, Settings } from '../deploy/settings.ts'
 import type { Arch } from '../layers/definition.ts'
@@ -53,6 +55,9 @@ export async function startStack(o: StackOptions): Promise<Stack> {
   try {
     const buckets = batch && (await startBuckets({ dir: o.data!, names: bucketsOf(batch) }))
     if (buckets) opened.push(buckets.close)
+    // a bucket has no folders, but whoever drops a file wants one to drop it into
+    for (const p of batch ? [batch.input, batch.output] : [])
+      mkdirSync(join(buckets!.folder(p.bucket), p.prefix), { recursive: true })
     const fleet = async (name: 'predict' | 'batch', s: FunctionSettings): Promise<Fleet> => {
       const made = createFleet({
         boot: { ...bootOf(o, name, s, buckets?.url), onLog: (text) => text.trim() && log(text.trimEnd()) },

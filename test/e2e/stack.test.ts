@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { exec, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
+import { curlLine } from '../../packager/curl.ts'
 import { type BatchOptions, type HttpOptions, readOptions } from '../../packager/deploy/options.ts'
 import { settingsOf } from '../../packager/deploy/settings.ts'
 import type { Arch } from '../../packager/layers/definition.ts'
 import { readDist } from '../../packager/layers/dist.ts'
+import { openAny } from '../../packager/package/open.ts'
 import { defaultCache, projectRoot } from '../../packager/root.ts'
 import { createFleet } from '../../packager/sandbox/fleet.ts'
 import { startFront } from '../../packager/sandbox/front/server.ts'
@@ -151,7 +153,7 @@ const fixture = join(root, 'test/fixtures/sandbox/function')
 test('requests at a time are environments at a time, each cold; free ones are used again, idle ones end', async () => {
   const lines: string[] = []
   const boot = { layers: [], function: fixture, handler: 'index.handler', functionName: 'f', memory: 512, arch }
-  const fleet = createFleet({ boot, concurrency: 3, idleMs: 400, onLine: (l) => lines.push(l) })
+  const fleet = createFleet({ boot, concurrency: 3, onLine: (l) => lines.push(l) })
   try {
     const wait = { do: 'wait', ms: 250 }
     const four = await Promise.all([1, 2, 3, 4].map(() => fleet.invoke(wait)))
@@ -177,20 +179,26 @@ test('requests at a time are environments at a time, each cold; free ones are us
     assert.equal(again.environment, last.environment)
     assert.match(lines.at(-1)!, /warm$/)
     await fleet.invoke({ do: 'exit', code: 1 })
-    assert.match(lines.at(-1)!, /Status: error\tError Type: Runtime.ExitError/)
+    assert.match(lines.at(-2)!, /Status: error\tError Type: Runtime.ExitError/)
+    assert.match(lines.at(-1)!, /^ERROR RequestId: [\w-]+\t.*exit status 1$/)
     await fleet.invoke({ do: 'echo' })
     assert.match(lines.at(-1)!, /restarted$/)
-    assert.equal(fleet.size, 3)
-    for (let i = 0; i < 50 && fleet.size > 0; i++) await sleep(100)
-    assert.equal(fleet.size, 0)
-    assert.equal(lines.filter((l) => /ended: idle/.test(l)).length, 3)
-    assert.equal((await fleet.invoke({ do: 'echo' })).environment, 4)
-    await fleet.warm(2)
     assert.equal(fleet.size, 3)
   } finally {
     await fleet.close()
   }
   assert.equal(fleet.size, 0)
+
+  const brief = createFleet({ boot, concurrency: 3, idleMs: 50, onLine: (l) => lines.push(l) })
+  try {
+    await brief.warm(2)
+    for (let i = 0; i < 100 && brief.size > 0; i++) await sleep(100)
+    assert.equal(brief.size, 0)
+    assert.equal(lines.filter((l) => /ended: idle/.test(l)).length, 2)
+    assert.equal((await brief.invoke({ do: 'echo' })).environment, 3)
+  } finally {
+    await brief.close()
+  }
 })
 
 test('a function that runs out of time, crashes or answers too much, by each kind of front', async () => {
@@ -239,9 +247,26 @@ test('reserved concurrency and throttling of a service hold', async () => {
   assert.equal(lines.filter((l) => l.startsWith('THROTTLED')).length, 2)
 })
 
+const noCurl = /^curl 7\.(7[5-9]|[89])|^curl ([89]|\d\d)\./.test(
+  spawnSync('curl', ['--version'], { encoding: 'utf8' }).stdout ?? '',
+)
+  ? false
+  : 'no curl that signs is here'
+
+test('the line for curl that a deploy prints passes the check of its signature', { skip: noCurl }, async () => {
+  for (const api of ['http', 'rest', 'url'] as const) {
+    const stack = await deployed({ http: { api, auth: 'iam' } })
+    const pkg = await openAny(join(root, 'examples/mnist'))
+    const line = await curlLine(pkg, stack.front!.url, { several: true, flags: stack.access!.flags })
+    const said = await new Promise<string>((done) => exec(`${line} -s`, (_, out) => done(out)))
+    assert.match(said, /"predicted_label":"0"/, line)
+    assert.equal((await send(stack.front!.port, { path: api === 'rest' ? '/dev/' : '/' })).status, 403)
+    await stack.close()
+  }
+})
+
 test('a batch: an object in a bucket becomes predictions in the other, by queue and function', async () => {
   const input = join(work, 'data', 'digits-in', 'incoming')
-  mkdirSync(input, { recursive: true })
   const lines: string[] = []
   const batch = { input: 's3://digits-in/incoming/', output: 's3://digits-out/results/', timeout: 60 }
   const stack = await deployed({ http: { api: 'url' }, more: { batch } }, (l) => lines.push(l))
