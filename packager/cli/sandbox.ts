@@ -83,7 +83,14 @@ export async function serveSandbox(input: Input, io: Reporter): Promise<number> 
   }
 }
 
+/** Options that would do nothing are mistakes of whoever gave them. */
+function refuse(input: Input, names: readonly string[], expected: string): void {
+  const given = names.find((name) => input.options[name] !== undefined && input.options[name] !== false)
+  if (given) throw new AppError('USAGE', { where: `--${given}`, expected, got: '--sandbox' })
+}
+
 async function planOf(input: Input, work: string, io: Reporter): Promise<Plan> {
+  refuse(input, ['label', 'threads', 'inbox', 'outbox'], 'serve without --sandbox')
   const { hasService, readService } = await import('../deploy/service.ts')
   const dir = one(input, 'service') ?? (input.args.length === 0 && hasService('.') ? '.' : undefined)
   if (dir !== undefined) {
@@ -93,6 +100,7 @@ async function planOf(input: Input, work: string, io: Reporter): Promise<Plan> {
         got: 'both',
         fix: 'The models are in serverless.yml.',
       })
+    refuse(input, ['name', 'version', 'api', 'cors'], 'custom.modelayer of serverless.yml to say so, with --service')
     const service = await io.step('Read serverless.yml', () => readService(dir, one(input, 'stage')))
     const packages = await openModels(service, io)
     return { service, packages, ...(await build(packages, join(work, 'dist'), service.options.image, io)) }

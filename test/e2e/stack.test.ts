@@ -320,6 +320,8 @@ test('serve --sandbox: what it refuses', async () => {
     [['serve', '--sandbox', '--service', work], /a serverless.yml/],
     [['serve', '--sandbox', dist, '--issuer', 'http://x'], /http\.auth: jwt for --issuer/],
     [['serve', '--sandbox', dist, '--api', 'soap'], /api/],
+    [['serve', '--sandbox', dist, '--threads', '2'], /without --sandbox for --threads/],
+    [['serve', '--sandbox', '--service', '.', '--cors'], /serverless\.yml.* for --cors/],
   ]
   const told = await Promise.all(cases.map(([args]) => run(args)))
   for (const [i, [args, message]] of cases.entries()) {

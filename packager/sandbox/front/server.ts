@@ -6,7 +6,7 @@ import type { InvokeResult } from '../sandbox.ts'
 import { type Arrival, arrive, headerBytes, type Reply } from './arrival.ts'
 import type { Context } from './context.ts'
 import { preflight, withCors } from './cors.ts'
-import { type Gate, open } from './gate.ts'
+import { type Gate, open, type Verdict } from './gate.ts'
 import { KINDS, type Kind, type Refusal, say } from './kinds.ts'
 
 export interface FrontOptions {
@@ -48,9 +48,9 @@ export async function startFront(o: FrontOptions): Promise<Front> {
   }
 
   async function answer(a: Arrival): Promise<Reply> {
-    const { refused, ...told } = await admit(a)
-    if (refused) return say(kind, refused, 'headers' in told ? told.headers : [])
-    const context: Context = { ...known, identity: 'identity' in told ? told.identity : {} }
+    const verdict = await admit(a)
+    if (verdict.refused !== undefined) return say(kind, verdict.refused, verdict.headers)
+    const context: Context = { ...known, identity: verdict.identity }
     const result = await patient(o.invoke(kind.event(a, context)), kind.patience)
     if (result === undefined) return say(kind, 'timeout')
     if (result.error) return say(kind, refusalOf(result.error))
@@ -60,12 +60,11 @@ export async function startFront(o: FrontOptions): Promise<Front> {
     return say(kind, 'failed')
   }
 
-  async function admit(a: Arrival) {
-    if (kind.headers !== undefined && headerBytes(a) > kind.headers) return { refused: 'headers' } as const
-    if (o.api === 'rest' && a.path !== `/${stage}` && !a.path.startsWith(`/${stage}/`))
-      return { refused: 'forbidden' } as const
+  async function admit(a: Arrival): Promise<Verdict> {
+    if (kind.headers !== undefined && headerBytes(a) > kind.headers) return { refused: 'headers' }
+    if (o.api === 'rest' && a.path !== `/${stage}` && !a.path.startsWith(`/${stage}/`)) return { refused: 'forbidden' }
     const verdict = await gate(a)
-    if (verdict.refused) return verdict
+    if (verdict.refused !== undefined) return verdict
     const refused = throttle()
     return refused ? { refused } : verdict
   }
