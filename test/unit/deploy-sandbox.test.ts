@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { layerKey } from '../../packager/deploy/resources.ts'
-import { readService } from '../../packager/deploy/service.ts'
+import { readService, type Service } from '../../packager/deploy/service.ts'
 import { settingsOf } from '../../packager/deploy/settings.ts'
 import type { Arch } from '../../packager/layers/definition.ts'
 import { layersFor, readDist } from '../../packager/layers/dist.ts'
@@ -79,8 +79,7 @@ function deployed(resources: Resources, logicalId: string) {
 }
 
 /** What the sandbox boots for the same service file. */
-async function booted(name: 'predict' | 'batch') {
-  const service = await readService(work)
+async function booted(service: Service, name: 'predict' | 'batch') {
   const index = await readDist(join(work, '.modelayer'))
   const settings = settingsOf(service.options, `${service.name}-${service.stage}`, service.environment)
   const boot = bootOf(
@@ -112,9 +111,10 @@ test('what the template says is what the sandbox boots: functions, layers in ord
 `,
   )
   const http = template()
-  assert.deepEqual(await booted('predict'), deployed(http, 'PredictLambdaFunction'))
-  assert.deepEqual(await booted('batch'), deployed(http, 'BatchLambdaFunction'))
-  const { options, stage } = await readService(work)
+  const service = await readService(work)
+  assert.deepEqual(await booted(service, 'predict'), deployed(http, 'PredictLambdaFunction'))
+  assert.deepEqual(await booted(service, 'batch'), deployed(http, 'BatchLambdaFunction'))
+  const { options, stage } = service
   const settings = settingsOf(options, `digits-${stage}`)
   assert.equal(settings.predict.reserved, http.PredictLambdaFunction!.Properties.ReservedConcurrentExecutions)
   const { Issuer, Audience } = Object.values(http).find((r) => r.Type.endsWith('::Authorizer'))!.Properties
@@ -131,7 +131,7 @@ test('what the template says is what the sandbox boots: functions, layers in ord
 
   write('{ auth: apiKey, cors: true, throttle: { rate: 5 } }')
   const rest = template()
-  assert.deepEqual(await booted('predict'), deployed(rest, 'PredictLambdaFunction'))
+  assert.deepEqual(await booted(await readService(work), 'predict'), deployed(rest, 'PredictLambdaFunction'))
   assert.deepEqual(rest.ApiGatewayRestApi!.Properties.BinaryMediaTypes, ['*/*'])
   const said = rest.ApiGatewayMethodOptions!.Properties.Integration.IntegrationResponses[0].ResponseParameters
   const of = (name: string) => said[`method.response.header.Access-Control-Allow-${name}`].replaceAll("'", '')
