@@ -5,7 +5,7 @@ import { AppError } from '../../src/errors.ts'
 import { INDEX } from '../layers/dist.ts'
 import type { ModelPackage } from '../package/types.ts'
 import { defaultCache } from '../root.ts'
-import { type Command, flag, integer, many, one } from './command.ts'
+import { type Command, flag, type Input, integer, many, one } from './command.ts'
 import { openInbox } from './inbox.ts'
 import type { Reporter } from './reporter.ts'
 import { localSource } from './s3.ts'
@@ -17,7 +17,7 @@ export const serve: Command = {
     'Takes model packages, bare models (a SavedModel, a TensorFlow Serving folder with versions, an .onnx, .keras, .h5 …)',
     'and what `modelayer package` built. A bare model has the name of its folder, or of the parent where the folder is a version.',
   ].join('\n'),
-  args: [{ name: '<model...>', text: 'packages, models, or a folder with modelayer.json; s3:// prefixes too' }],
+  args: [{ name: '[model...]', text: 'packages, models, or a folder with modelayer.json; s3:// prefixes too' }],
   options: [
     { flags: '--port <n>', text: 'port to listen on, 0 for any free one', default: '8080' },
     { flags: '--host <address>', text: 'address to listen on', default: '127.0.0.1' },
@@ -28,14 +28,38 @@ export const serve: Command = {
     { flags: '--threads <n>', text: 'threads of one inference (default: 1, as in a small function)' },
     { flags: '--inbox <dir>', text: 'answer each file that appears there too, as S3 would start a batch' },
     { flags: '--outbox <dir>', text: 'where the results of --inbox go' },
+    {
+      flags: '--sandbox',
+      text: 'the deployed stack on this machine: the built zips in Lambda environments, behind the API',
+    },
+    {
+      flags: '--service <dir>',
+      text: 'with --sandbox: the folder of serverless.yml (default: this one, where no model is named)',
+    },
+    { flags: '--stage <name>', text: 'with --service: the stage' },
+    {
+      flags: '--api <kind>',
+      text: 'with --sandbox and without a service: the kind of endpoint',
+      choices: ['http', 'rest', 'url'],
+    },
+    { flags: '--issuer <url>', text: 'with --sandbox: who issues tokens here, instead of http.issuer' },
+    { flags: '--data <dir>', text: 'with --sandbox: where buckets are folders (default: .modelayer/buckets)' },
+    {
+      flags: '--concurrency <n>',
+      text: 'with --sandbox: environments of a function at a time, where it reserves none (default: 10)',
+    },
   ],
   examples: [
     'modelayer serve examples/mnist',
     'modelayer serve saved_model --name digits --port 9000',
     'modelayer serve dist',
     'modelayer serve examples/mnist --inbox in --outbox out',
+    'modelayer serve --sandbox',
+    'modelayer serve --sandbox dist --api rest',
   ],
   async run(input, io) {
+    if (flag(input, 'sandbox')) return (await import('./sandbox.ts')).serveSandbox(input, io)
+    refuseSandboxOptions(input)
     const { silenceTelemetry } = await import('../../src/boot.ts')
     silenceTelemetry()
     const { openStore } = await import('../../src/models.ts')
@@ -79,6 +103,13 @@ export const serve: Command = {
       rmSync(root, { recursive: true, force: true })
     }
   },
+}
+
+/** An option that would do nothing is a mistake of whoever gave it. */
+function refuseSandboxOptions(input: Input): void {
+  const given = ['service', 'stage', 'api', 'issuer', 'data', 'concurrency'].find((o) => one(input, o) !== undefined)
+  if (given) throw new AppError('USAGE', { where: `--${given}`, expected: '--sandbox', got: 'none' })
+  if (input.args.length === 0) throw new AppError('USAGE', { expected: 'a model, or --sandbox', got: 'none' })
 }
 
 /** Folders that a model store opens: a package staged under `root`, or what a build has unpacked. */

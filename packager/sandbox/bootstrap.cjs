@@ -60,6 +60,9 @@ function call(method, url, body, headers = {}) {
   return answered
 }
 
+/** For the REPORT line, which in Lambda is written from outside. */
+const used = () => ({ 'Sandbox-Max-Memory-Kb': process.resourceUsage().maxRSS })
+
 function report(url, error, type) {
   const known = error instanceof Error
   const body = {
@@ -67,7 +70,7 @@ function report(url, error, type) {
     errorMessage: known ? error.message : String(error),
     trace: known ? (error.stack ?? '').split('\n') : [],
   }
-  return call('POST', url, JSON.stringify(body), { 'Lambda-Runtime-Function-Error-Type': body.errorType })
+  return call('POST', url, JSON.stringify(body), { 'Lambda-Runtime-Function-Error-Type': body.errorType, ...used() })
 }
 
 /** An Error whose name is one of Lambda's types. */
@@ -179,7 +182,7 @@ async function main() {
         continue
       }
       const answer = JSON.stringify((await run(handler, event, context)) ?? null)
-      await call('POST', `invocation/${context.awsRequestId}/response`, answer)
+      await call('POST', `invocation/${context.awsRequestId}/response`, answer, used())
     } catch (e) {
       await report(current, e)
     }

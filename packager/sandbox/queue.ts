@@ -13,6 +13,9 @@ export interface QueueOptions {
   /** share of messages that are delivered once more although they were done: at least once is what SQS promises */
   readonly duplicates?: number
   readonly random?: () => number
+  /** ends `drain` between two deliveries, whatever is left */
+  readonly signal?: AbortSignal
+  readonly onDead?: (message: Message) => void
 }
 
 export interface Message {
@@ -52,8 +55,10 @@ export function createQueue(o: QueueOptions): Queue {
   }
 
   function back(m: Message, ms: number): void {
-    if (m.receives >= maxReceives) dead.push(m)
-    else waiting.push({ ...m, visible: Date.now() + ms })
+    if (m.receives >= maxReceives) {
+      dead.push(m)
+      o.onDead?.(m)
+    } else waiting.push({ ...m, visible: Date.now() + ms })
   }
 
   return {
@@ -61,7 +66,7 @@ export function createQueue(o: QueueOptions): Queue {
       waiting.push({ id: randomUUID(), body: JSON.stringify(body), receives: 0, visible: 0 })
     },
     async drain() {
-      while (waiting.length > 0) {
+      while (waiting.length > 0 && !o.signal?.aborted) {
         const batch = take()
         if (batch.length === 0) {
           await sleep(Math.min(50, visibilityMs))

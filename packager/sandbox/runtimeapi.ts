@@ -22,6 +22,8 @@ export interface Answer {
   readonly payload?: Buffer
   readonly contentType?: string
   readonly error?: FunctionError
+  /** the most that the process has held so far */
+  readonly maxMemoryMB?: number
   /** the process is gone or must go */
   readonly lost?: boolean
 }
@@ -88,14 +90,14 @@ export async function startRuntimeApi(functionName: string, traced = false): Pro
         const streamed = request.headers['lambda-runtime-function-response-mode'] === 'streaming'
         const { body, size } = await read(request, streamed ? PAYLOAD.stream : PAYLOAD.response)
         if (body) {
-          listener?.answer(id, { payload: body, contentType: request.headers['content-type'] })
+          listener?.answer(id, { payload: body, contentType: request.headers['content-type'], ...used(request) })
           accepted(response)
         } else {
           const error = {
             errorType: 'Function.ResponseSizeTooLarge',
             errorMessage: `Response payload size (${size} bytes) exceeded maximum allowed payload size (${PAYLOAD.response} bytes).`,
           }
-          listener?.answer(id, { error })
+          listener?.answer(id, { error, ...used(request) })
           refused(response, 413, error)
         }
       },
@@ -104,7 +106,7 @@ export async function startRuntimeApi(functionName: string, traced = false): Pro
       'POST',
       /^\/invocation\/([^/]+)\/error$/,
       async (request, response, id) => {
-        listener?.answer(id, { error: await errorOf(request) })
+        listener?.answer(id, { error: await errorOf(request), ...used(request) })
         accepted(response)
       },
     ],
@@ -160,6 +162,11 @@ async function read(request: IncomingMessage, limit: number): Promise<{ body?: B
     if (size <= limit) chunks.push(chunk)
   }
   return size <= limit ? { body: Buffer.concat(chunks), size } : { size }
+}
+
+function used({ headers }: IncomingMessage): Pick<Answer, 'maxMemoryMB'> {
+  const kb = Number(headers['sandbox-max-memory-kb'])
+  return kb > 0 ? { maxMemoryMB: Math.ceil(kb / 1024) } : {}
 }
 
 async function errorOf(request: IncomingMessage): Promise<FunctionError> {

@@ -44,6 +44,8 @@ export interface InvokeResult {
   readonly payload?: Buffer
   readonly contentType?: string
   readonly error?: FunctionError
+  /** the most that its process has held so far; absent where it could not tell any more */
+  readonly maxMemoryMB?: number
   /** what the function printed meanwhile */
   readonly log: string
   /** true where a new process had to be started for this invocation */
@@ -171,6 +173,7 @@ async function start(options: SandboxOptions): Promise<Sandbox> {
       lost,
       payload: body,
       contentType,
+      maxMemoryMB,
     } = await within(serve(requestId, payload, deadline), o.timeoutSeconds * 1000, late)
     const ms = performance.now() - begin
     if (lost || !(await reusable(deadline))) await end()
@@ -178,6 +181,7 @@ async function start(options: SandboxOptions): Promise<Sandbox> {
       requestId,
       ms,
       restarted,
+      ...(maxMemoryMB !== undefined && { maxMemoryMB }),
       log: await takeLog(),
       ...(error && {
         error: lost ? { ...error, errorMessage: `RequestId: ${requestId} ${error.errorMessage}` } : error,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import S3rver from 's3rver'
+import { startBuckets } from '../../packager/sandbox/s3/server.ts'
 import { createFolderStore } from '../../src/batch/foldstore.ts'
 import { readWhole, reliable } from '../../src/batch/reliable.ts'
 import { createS3Store } from '../../src/batch/s3store.ts'
@@ -18,8 +19,10 @@ const work = mkdtempSync(join(tmpdir(), 'modelayer-stores-'))
 const configureBuckets = [{ name: 'bucket', configs: [] }]
 const s3 = new S3rver({ port: 0, address: '127.0.0.1', silent: true, directory: join(work, 's3'), configureBuckets })
 const { port } = await s3.run()
+const buckets = await startBuckets({ dir: join(work, 'buckets'), names: ['bucket'] })
 after(async () => {
   await s3.close()
+  await buckets.close()
   rmSync(work, { recursive: true, force: true })
 })
 const folder = join(work, 'folder')
@@ -34,9 +37,11 @@ interface Row {
 }
 
 const s3store = createS3Store({ endpoint: `http://127.0.0.1:${port}`, region: 'us-east-1' })
+const sandboxStore = createS3Store({ endpoint: buckets.url, region: 'us-east-1' })
 const rows: readonly Row[] = [
   { name: 'folder', bucket: folder, store: createFolderStore(), exact: true },
   { name: 's3', bucket: 'bucket', store: s3store, exact: false },
+  { name: 'the buckets of the sandbox', bucket: 'bucket', store: sandboxStore, exact: true },
 ]
 
 for (const { name, bucket, store, exact } of rows) {

@@ -1,0 +1,62 @@
+import { batchFunction, endpointOf, predictFunction } from './functions.ts'
+import type { DeployOptions } from './options.ts'
+
+/** What a function is deployed with, read from the very entries that osls makes the template of. */
+export interface FunctionSettings {
+  readonly functionName: string
+  readonly handler: string
+  readonly memory: number
+  readonly timeoutSeconds: number
+  /** MB of /tmp */
+  readonly tmp: number
+  readonly env: Readonly<Record<string, string>>
+  readonly reserved?: number
+  readonly provisioned?: number
+}
+
+export type Settings = { readonly predict: FunctionSettings; readonly batch?: FunctionSettings }
+
+/** `environment` is the service's own, below that of each function. */
+export function settingsOf(
+  o: DeployOptions,
+  stackName: string,
+  environment: Readonly<Record<string, unknown>> = {},
+): Settings {
+  const place = (name: string) => ({ name: `${stackName}-${name}`, artifact: '' })
+  const predict = predictFunction(o, place('predict'), o.http && endpointOf(o.http, stackName))
+  const batch = batchFunction(o, place('batch'))
+  return {
+    predict: read(predict, environment),
+    ...(batch && { batch: read(batch, environment) }),
+  }
+}
+
+/** Of an entry below `functions`, as osls documents it. */
+interface Entry {
+  readonly name: string
+  readonly handler: string
+  readonly memorySize: number
+  readonly timeout: number
+  readonly ephemeralStorageSize?: number
+  readonly environment?: Readonly<Record<string, unknown>>
+  readonly reservedConcurrency?: number
+  readonly provisionedConcurrency?: number
+}
+
+function read(entry: object, environment: Readonly<Record<string, unknown>>): FunctionSettings {
+  const e = entry as Entry
+  const env = Object.entries({ ...environment, ...e.environment })
+    // what CloudFormation would look up has no value here
+    .filter(([, value]) => typeof value !== 'object')
+    .map(([name, value]) => [name, String(value)] as const)
+  return {
+    functionName: e.name,
+    handler: e.handler,
+    memory: e.memorySize,
+    timeoutSeconds: e.timeout,
+    tmp: e.ephemeralStorageSize ?? 512,
+    env: Object.fromEntries(env),
+    reserved: e.reservedConcurrency,
+    provisioned: e.provisionedConcurrency,
+  }
+}

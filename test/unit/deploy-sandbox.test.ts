@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { layerKey } from '../../packager/deploy/resources.ts'
+import { readService, type Service } from '../../packager/deploy/service.ts'
+import { settingsOf } from '../../packager/deploy/settings.ts'
+import type { Arch } from '../../packager/layers/definition.ts'
+import { layersFor, readDist } from '../../packager/layers/dist.ts'
+import { projectRoot } from '../../packager/root.ts'
+import { corsOf } from '../../packager/sandbox/front/cors.ts'
+import { KINDS } from '../../packager/sandbox/front/kinds.ts'
+import { bootOf } from '../../packager/sandbox/stack.ts'
+
+const root = projectRoot()
+const arch = process.arch as Arch
+// inside the clone, where `modelayer/serverless` is the build of this clone
+mkdirSync(join(root, 'build'), { recursive: true })
+const work = mkdtempSync(join(root, 'build', 'deploy-sandbox-'))
+after(() => rmSync(work, { recursive: true, force: true }))
+cpSync(join(root, 'examples', 'iris'), join(work, 'iris'), { recursive: true })
+
+const write = (http: string, more = '') =>
+  writeFileSync(
+    join(work, 'serverless.yml'),
+    `service: digits
+frameworkVersion: '*'
+provider:
+  name: aws
+  region: eu-central-1
+  stage: prod
+  environment: { TEAM: vision, MEMORY: "\${self:custom.memory}" }
+plugins: [modelayer/serverless]
+custom:
+  memory: 700
+  modelayer:
+    models: { iris: ./iris }
+    arch: ${arch}
+    image: false
+    memory: \${self:custom.memory}
+    timeout: 21
+    http: ${http}
+${more}`,
+  )
+
+// biome-ignore lint/suspicious/noExplicitAny: a template is read at many depths, and a wrong path fails the test
+type Resources = Record<string, { readonly Type: string; readonly Properties: any }>
+
+function template(): Resources {
+  const env = {
+    PATH: process.env.PATH,
+    HOME: work,
+    AWS_ENDPOINT_URL: 'http://127.0.0.1:9',
+    SLS_TELEMETRY_DISABLED: '1',
+  }
+  const bin = join(root, 'node_modules', '.bin', 'serverless')
+  const { status, stdout, stderr } = spawnSync(bin, ['package'], { cwd: work, env, encoding: 'utf8' })
+  assert.equal(status, 0, stdout + stderr)
+  return JSON.parse(readFileSync(join(work, '.serverless/cloudformation-template-update-stack.json'), 'utf8')).Resources
+}
+
+const skip = existsSync(join(root, 'build', 'serverless.mjs')) ? false : 'npm run build comes first'
+/** What Lambda gives every function by itself. */
+const LAMBDA = /^AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|REGION|DEFAULT_REGION|ENDPOINT_URL_S3)$/
+
+/** What the template deploys a function with, in the words of the sandbox. */
+function deployed(resources: Resources, logicalId: string) {
+  const p = resources[logicalId]!.Properties
+  return {
+    functionName: p.FunctionName,
+    handler: p.Handler,
+    memory: p.MemorySize,
+    timeoutSeconds: p.Timeout,
+    tmp: p.EphemeralStorage?.Size ?? 512,
+    env: p.Environment?.Variables ?? {},
+    layers: p.Layers.map(({ Ref }: { Ref: string }) => resources[Ref]!.Properties.Content.S3Key),
+  }
+}
+
+/** What the sandbox boots for the same service file. */
+async function booted(service: Service, name: 'predict' | 'batch') {
+  const index = await readDist(join(work, '.modelayer'))
+  const settings = settingsOf(service.options, `${service.name}-${service.stage}`, service.environment)
+  const boot = bootOf(
+    { dist: join(work, '.modelayer'), index, arch, region: service.region },
+    name,
+    settings[name]!,
+    'x',
+  )
+  const { functionName, handler, memory, timeoutSeconds, tmp, env = {} } = boot
+  const files = layersFor(index, arch)
+  return {
+    functionName,
+    handler,
+    memory,
+    timeoutSeconds,
+    tmp,
+    env: Object.fromEntries(Object.entries(env).filter(([key]) => !LAMBDA.test(key))),
+    layers: boot.layers.map((path) => layerKey(files.find((f) => path === join(work, '.modelayer', f.file))!)),
+  }
+}
+
+test('what the template says is what the sandbox boots: functions, layers in order, environment, endpoint', {
+  skip,
+}, async () => {
+  write(
+    '{ auth: jwt, issuer: "https://issuer.example", audience: app, cors: true, throttle: { rate: 7, burst: 9 } }',
+    `    concurrency: { reserved: 3 }
+    batch: { input: s3://digits-in/incoming/, output: s3://digits-out/results/, timeout: 120, memory: 900 }
+`,
+  )
+  const http = template()
+  const service = await readService(work)
+  assert.deepEqual(await booted(service, 'predict'), deployed(http, 'PredictLambdaFunction'))
+  assert.deepEqual(await booted(service, 'batch'), deployed(http, 'BatchLambdaFunction'))
+  const { options, stage } = service
+  const settings = settingsOf(options, `digits-${stage}`)
+  assert.equal(settings.predict.reserved, http.PredictLambdaFunction!.Properties.ReservedConcurrentExecutions)
+  const { Issuer, Audience } = Object.values(http).find((r) => r.Type.endsWith('::Authorizer'))!.Properties
+    .JwtConfiguration
+  assert.deepEqual([options.http?.issuer, options.http?.audience], [Issuer, Audience])
+  const { ThrottlingRateLimit, ThrottlingBurstLimit } = http.HttpApiStage!.Properties.DefaultRouteSettings
+  assert.deepEqual(options.http?.throttle, { rate: ThrottlingRateLimit, burst: ThrottlingBurstLimit })
+  const integration = Object.values(http).find((r) => r.Type === 'AWS::ApiGatewayV2::Integration')!.Properties
+  assert.deepEqual([integration.TimeoutInMillis, integration.PayloadFormatVersion], [KINDS.http.patience, '2.0'])
+  const cors = http.HttpApi!.Properties.CorsConfiguration
+  assert.deepEqual(corsOf('http'), { headers: cors.AllowHeaders.join(), methods: cors.AllowMethods.join() })
+  const routes = Object.values(http).filter((r) => r.Type === 'AWS::ApiGatewayV2::Route')
+  assert.deepEqual(routes.map((r) => r.Properties.RouteKey).sort(), ['ANY /', 'ANY /{proxy+}'])
+
+  write('{ auth: apiKey, cors: true, throttle: { rate: 5 } }')
+  const rest = template()
+  assert.deepEqual(await booted(await readService(work), 'predict'), deployed(rest, 'PredictLambdaFunction'))
+  assert.deepEqual(rest.ApiGatewayRestApi!.Properties.BinaryMediaTypes, ['*/*'])
+  const said = rest.ApiGatewayMethodOptions!.Properties.Integration.IntegrationResponses[0].ResponseParameters
+  const of = (name: string) => said[`method.response.header.Access-Control-Allow-${name}`].replaceAll("'", '')
+  assert.deepEqual(corsOf('rest'), { headers: of('Headers'), methods: of('Methods') })
+
+  write('{ auth: none, api: url, cors: true }')
+  const { AllowHeaders, AllowMethods } = template().PredictLambdaFunctionUrl!.Properties.Cors
+  assert.deepEqual(corsOf('url'), { headers: AllowHeaders.join(), methods: AllowMethods.join() })
+})
+
+test('a service file that cannot be read says why, and what to do', { skip }, async () => {
+  await assert.rejects(readService(join(work, 'iris')), /expected a serverless\.yml.*--service DIR/)
+  write('{ auth: nobody }')
+  await assert.rejects(readService(work), /nobody/)
+  writeFileSync(
+    join(work, 'serverless.yml'),
+    `service: xyz\nprovider: { name: aws, region: "\${env:MODELAYER_NOT_THERE}" }\n`,
+  )
+  await assert.rejects(readService(work), /provider\.region.*modelayer serve --sandbox PACKAGE/)
+  writeFileSync(join(work, 'serverless.yml'), "service: xyz\nframeworkVersion: '*'\nprovider: { name: aws }\n")
+  await assert.rejects(readService(work), /custom\.modelayer/)
+})
