@@ -1,5 +1,6 @@
 import { type BatchOptions as JobOptions, readOptions as readJobOptions } from '../../src/batch/setup.ts'
 import { choice, flag, integer, object, type Raw, strings, text, usage } from './checks.ts'
+import { type ReleaseOptions, readRelease } from './release.ts'
 
 /** `custom.modelayer` of a serverless.yml, checked and with its defaults. */
 export interface DeployOptions {
@@ -22,6 +23,7 @@ export interface DeployOptions {
   /** whom alarms tell: the ARN of an SNS topic; alarms without one only show in the console */
   readonly alarms: { readonly topic?: string } | undefined
   readonly dashboard: boolean
+  readonly release: ReleaseOptions
   readonly http: HttpOptions | undefined
   readonly batch: BatchOptions | undefined
 }
@@ -81,6 +83,7 @@ const KEYS = {
   tags: readTags,
   alarms: readAlarms,
   dashboard: (v) => flag(v, 'dashboard', true),
+  release: readRelease,
   http: (v) => (v === undefined ? undefined : readHttp(v)),
   batch: (v) => (v === undefined ? undefined : readBatch(v)),
 } as const satisfies { readonly [K in keyof DeployOptions]-?: (v: unknown) => DeployOptions[K] }

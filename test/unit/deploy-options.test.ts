@@ -23,6 +23,7 @@ test('ten lines are enough: everything else has a default', () => {
     tags: {},
     alarms: {},
     dashboard: true,
+    release: { shift: 'AllAtOnce', alarms: false, golden: true },
     http: undefined,
     batch: undefined,
   })
@@ -35,6 +36,11 @@ test('an endpoint has the kind of API its authorisation needs', () => {
   assert.equal(api({ auth: 'none', api: 'url' }), 'url')
   const jwt = readOptions({ models, http: { auth: 'jwt', issuer: 'https://id.example', audience: 'me' } }).http
   assert.deepEqual([jwt?.issuer, jwt?.audience], ['https://id.example', ['me']])
+})
+
+test('a shift in steps is watched by alarms', () => {
+  const { release } = readOptions({ models, release: { shift: 'Linear10PercentEvery2Minutes' } })
+  assert.deepEqual(release, { shift: 'Linear10PercentEvery2Minutes', alarms: true, golden: true })
 })
 
 test('batches: prefixes end in a slash, and attempts are counted', () => {
@@ -74,6 +80,9 @@ const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['a tag that is a number', { models, tags: { cost: 1 } }, /tags\.cost/, /a text/],
   ['alarms to an address', { models, alarms: { topic: 'me@example.org' } }, /alarms\.topic/, /SNS topic/],
   ['a dashboard by name', { models, dashboard: 'mine' }, /dashboard/, /true or false/],
+  ['a shift nobody offers', { models, release: { shift: 'Canary20Percent' } }, /release\.shift/, /Canary10Percent5Min/],
+  ['alarms where nothing can be stopped', { models, release: { alarms: true } }, /release\.alarms/, /AllAtOnce/],
+  ['golden by name', { models, release: { golden: 'all' } }, /release\.golden/, /true or false/],
   ['http without auth', { models, http: {} }, /http\.auth/, /iam, jwt, apiKey, none/, /open to everybody/],
   ['another auth', { models, http: { auth: 'basic' } }, /http\.auth/, /basic/],
   ['another api', { models, http: { auth: 'iam', api: 'alb' } }, /http\.api/, /http, rest, url/],
@@ -116,7 +125,18 @@ for (const [name, raw, ...says] of WRONG)
 
 test('whatever a service file says, only our own errors come out', () => {
   const value = fc.anything({ maxDepth: 3 })
-  const keys = ['models', 'http', 'batch', 'vpc', 'memory', 'tags', 'alarms', 'concurrency', 'logDays'] as const
+  const keys = [
+    'models',
+    'http',
+    'batch',
+    'vpc',
+    'memory',
+    'tags',
+    'alarms',
+    'concurrency',
+    'logDays',
+    'release',
+  ] as const
   const some = fc.dictionary(fc.constantFrom(...keys), value)
   fc.assert(
     fc.property(some, (o) => {

@@ -50,7 +50,11 @@ const RULES: readonly [who: RegExp, what: RegExp, except: RegExp][] = [
   [/^functions\//, /^packager\//, /^$/],
   [/./, /^onnxruntime-node$/, /^(src\/session|packager\/optimise)\.ts$/],
   [/./, /^sharp$/, /^src\/image\/native\.ts$/],
-  [/./, /^@aws-sdk\//, /^(packager\/(cli\/s3|deploy\/upload)|src\/batch\/(s3store|again))\.ts$/],
+  [
+    /./,
+    /^@aws-sdk\//,
+    /^(packager\/(cli\/(s3|lambda)|deploy\/upload)|src\/(batch\/(s3store|again)|golden\/invoke))\.ts$/,
+  ],
   [/^packager\/formats\//, /^packager\/(readers|ops|onnx|normalise|package|layers|cli)\//, /^$/],
   [/^packager\/readers\//, /^packager\/(ops|onnx|normalise)\//, /^$/],
   [/^packager\/ops\//, /^node:fs/, /^$/],
