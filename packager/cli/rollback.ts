@@ -119,7 +119,7 @@ async function check(
   throw new AppError('GOLDEN_DIFFERS', {
     where: `version ${to}`,
     got: `${failures.length} of ${sent} differ\n${failures.join('\n')}\n`,
-    fix: 'The alias has not moved. Without --golden it does.',
+    fix: 'The alias has not moved; leave --golden out to move it all the same.',
   })
 }
 
