@@ -140,7 +140,7 @@ function list(versions: readonly Version[], live: Alias, to: string): string {
     v.description,
     mark(v.version),
   ])
-  return table(['version', 'published', 'description', ''], rows)
+  return table(['version', 'published', 'description', 'alias'], rows)
 }
 
 function sentence(from: string, to: string, stays: boolean, moved: boolean): string {

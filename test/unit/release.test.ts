@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
+import fc from 'fast-check'
 import { describe } from '../../packager/deploy/description.ts'
 import { storedOf } from '../../packager/layers/golden.ts'
+import { isAppError } from '../../src/errors.ts'
+import { answerCustomResource } from '../../src/golden/customresource.ts'
 import { invokeVersion } from '../../src/golden/invoke.ts'
 import { checkVersion, type Invoke } from '../../src/golden/run.ts'
 import { fakeLambda } from '../fixtures/deploy/fakelambda.ts'
@@ -51,6 +54,25 @@ test('with several models the paths name theirs', () => {
   const two = paths([predict.pkg, { ...predict.pkg, name: 'lily' }])
   assert.deepEqual(new Set(two), new Set(['/v1/infers/iris', '/v1/infers/lily']))
 })
+
+test('whatever event comes, only our own errors come out', async () => {
+  const check = () => Promise.reject(new Error('asked'))
+  const member = fc.constantFrom('RequestType', 'ResponseURL', 'ResourceProperties', 'OldResourceProperties', 'StackId')
+  // no text that is an address: an answer would be sent there
+  const value = fc.oneof(fc.anything({ maxDepth: 2 }), fc.constantFrom('Create', 'Update', 'Delete'))
+  const events = fc.oneof(fc.anything(), fc.dictionary(member, value)).filter((e) => !address(e))
+  await fc.assert(
+    fc.asyncProperty(events, async (event) => {
+      await assert.rejects(
+        answerCustomResource(event, check, () => undefined),
+        (e) => isAppError(e),
+      )
+    }),
+    { numRuns: 500 },
+  )
+})
+
+const address = (e: unknown) => typeof (e as { ResponseURL?: unknown } | null | undefined)?.ResponseURL === 'string'
 
 test('a version says what it is made of, in the room there is', () => {
   const model = (name: string) => ({ name, version: '1', layer: '', defaultSignature: '', signatures: {} })

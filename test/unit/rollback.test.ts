@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
+import fc from 'fast-check'
+import { readServiceFile } from '../../packager/deploy/servicefile.ts'
+import { isAppError } from '../../src/errors.ts'
 import { fakeLambda } from '../fixtures/deploy/fakelambda.ts'
 import { irisFunction } from '../fixtures/deploy/irisfunction.ts'
 import { built, ROOT, run } from '../fixtures/package/run.ts'
@@ -123,6 +127,7 @@ test('nothing before the first', async (t) => {
 /** what the service file says → what is said of it */
 const FILES: readonly [name: string, yml: string, says: RegExp][] = [
   ['no YAML', 'service: [', /expected YAML for .*serverless\.yml/],
+  ['an alias of nothing', 'service: *a', /Unresolved alias/],
   ['no service', 'provider: { name: aws }', /serverless\.yml: service/],
   [
     'a variable',
@@ -136,6 +141,44 @@ for (const [name, yml, says] of FILES)
     assert.equal(code, 2, err)
     assert.match(err, says)
   })
+
+test('a service file: whatever stands in it, only our own errors come out', (t) => {
+  const dir = here(t)
+  const piece = fc.constantFrom(
+    'service:',
+    ' a',
+    '\n',
+    '  ',
+    '- ',
+    '&a ',
+    '*a',
+    '{',
+    '}',
+    '[',
+    ']',
+    ': ',
+    '"',
+    '!x ',
+    '|',
+    'provider:',
+  )
+  const texts = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.array(piece).map((p) => p.join('')),
+  )
+  fc.assert(
+    fc.property(texts, (yml) => {
+      writeFileSync(join(dir, 'serverless.yml'), yml)
+      try {
+        const { stage, region } = readServiceFile(dir)
+        assert.equal(typeof (stage + region), 'string')
+      } catch (e) {
+        if (!isAppError(e)) throw e
+      }
+    }),
+    { numRuns: 1000 },
+  )
+})
 
 test("a service file: CloudFormation's own tags are no matter", async (t) => {
   const dir = here(t, `${SERVICE}resources: { Outputs: { A: { Value: !Ref B } } }`)
