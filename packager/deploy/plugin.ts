@@ -195,11 +195,11 @@ export default class ModelayerPlugin {
     return (this.index?.functions ?? []).filter((f) => this.serverless.service.functions[f.name] !== undefined)
   }
 
-  /** Those of the released functions that this service has, as osls keeps them. */
+  /** Ours, as osls keeps them: a service may have a function `batch` of its own. */
   private released(): [name: ReleasedName, f: Compiled & Record<string, unknown>][] {
     const { functions } = this.serverless.service
     return (Object.keys(RELEASED) as ReleasedName[])
-      .filter((name) => functions[name] !== undefined)
+      .filter((name) => name === 'predict' || this.options.batch)
       .map((name) => [name, functions[name] as Record<string, unknown>])
   }
 

@@ -19,7 +19,7 @@ interface Whole {
 }
 
 /** Aliases are resolved here, and may be wrong or far too many. */
-function valueOf(document: Document.Parsed): { fault?: Error; whole?: Whole | null } {
+function readWhole(document: Document.Parsed): { fault?: Error; whole?: Whole | null } {
   const [fault] = document.errors
   if (fault) return { fault }
   try {
@@ -35,7 +35,7 @@ export function readServiceFile(dir: string): ServiceFile {
   const fix = 'Name a folder with one, or the function: --function NAME.'
   if (path === undefined) throw new AppError('USAGE', { where: dir, expected: 'a serverless.yml', got: 'none', fix })
   const document = parseDocument(readFileSync(path, 'utf8'))
-  const { fault, whole } = valueOf(document)
+  const { fault, whole } = readWhole(document)
   if (fault)
     throw new AppError('USAGE', { where: path, expected: 'YAML', got: fault.message.split('\n')[0], cause: fault })
   const text = (at: readonly string[], fallback?: string): string => {

@@ -107,6 +107,7 @@ test('what holds for every function reaches every function', { skip: unbuilt }, 
     kmsKey: ${key}
     vpc: { securityGroups: [sg-1, sg-2], subnets: [subnet-1] }
     concurrency: { reserved: 9, provisioned: 2 }
+    release: { shift: Canary10Percent10Minutes }
     batch: { input: s3://digits-data/in/, output: s3://digits-data/out/, memory: 512, onRemove: delete }
 `)
   const [predict, batch, golden] = ['Predict', 'Batch', 'Golden'].map(
@@ -138,6 +139,9 @@ test('what holds for every function reaches every function', { skip: unbuilt }, 
   assert.equal(groups.length, 4, 'three functions and the gateway')
   for (const { Properties } of ofType(resources, 'AWS::ApiGateway::Method'))
     assert.equal(Properties.AuthorizationType, 'AWS_IAM')
+
+  const { Metrics } = resources.ReleaseFailuresAlarm!.Properties
+  assert.deepEqual(Metrics[1].MetricStat.Metric.Dimensions, [{ Name: 'ApiName', Value: 'dev-digits' }])
 
   // one bucket for both, and it goes with the stack because the service file says so
   const buckets = Object.entries(resources).filter(([, r]) => r.Type === 'AWS::S3::Bucket')
