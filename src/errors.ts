@@ -93,6 +93,9 @@ export const ERRORS = {
   FETCH_FAILED: { fault: 'platform', status: 500, retryable: true, text: 'A package cannot be fetched' },
   BAD_ARTIFACT: { fault: 'author', status: 500, text: 'A built artifact is damaged or not what it should be' },
   SANDBOX_FAILED: { fault: 'platform', status: 500, text: 'The sandbox cannot run' },
+  // releases
+  AWS_REFUSED: { fault: 'author', status: 500, text: 'AWS refused the call' },
+  NO_RELEASE: { fault: 'author', status: 500, text: 'The function has no such version' },
   // command line
   USAGE: { fault: 'author', status: 500, text: 'The command line is not understood' },
 } as const satisfies Record<string, ErrorRow>

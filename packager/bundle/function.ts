@@ -16,10 +16,14 @@ const PACKAGER = /^packager[\\/](?!bundle[\\/]onnxruntime\.ts$)/
 const SDK = [/node_modules[\\/]@aws-sdk[\\/]/, /node_modules[\\/]@smithy[\\/]/] as const
 
 /**
- * What must not be on a function's path: the SDK costs more than loading a small model (30 to 70 ms of a cold start). A batch reads S3
- * and nobody waits for its first answer.
+ * What must not be on a function's path: the SDK costs more than loading a small model (30 to 70 ms of a cold start). A batch reads S3,
+ * the check of golden requests invokes Lambda, and nobody waits for the first answer of either.
  */
-const KEPT_OUT: Readonly<Record<string, readonly RegExp[]>> = { batch: [PACKAGER], '': [PACKAGER, ...SDK] }
+const KEPT_OUT: Readonly<Record<string, readonly RegExp[]>> = {
+  batch: [PACKAGER],
+  golden: [PACKAGER],
+  '': [PACKAGER, ...SDK],
+}
 
 /**
  * CommonJS, because an ES module entry costs 1.5 to 2 ms more. A dynamic import stays lazy: it becomes a `require` when it is
@@ -45,10 +49,10 @@ export async function bundleFunction(name: string, entry: string, outdir: string
   const fail = (e: unknown) => {
     throw new AppError('BAD_ARTIFACT', { where: relative(root, entry), got: String(e), cause: e })
   }
-  // nobody waits for the first answer of a batch
-  const whole = name === 'batch'
-  const threads: Record<string, string> = whole ? { thread: functionEntry('thread') } : {}
+  const threads: Record<string, string> = name === 'batch' ? { thread: functionEntry('thread') } : {}
   const entryPoints = { [name]: entry, ...threads, [SHARP_FILE.replace('.js', '')]: 'sharp' }
+  // nobody waits for the first answer
+  const whole = name in KEPT_OUT
   const first = whole
     ? undefined
     : await build({ ...common, entryPoints, plugins: [natives], write: false }).catch(fail)

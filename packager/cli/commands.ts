@@ -4,6 +4,7 @@ import { golden } from './golden.ts'
 import { importCommand } from './import.ts'
 import { packageCommand } from './package.ts'
 import { predict } from './predict.ts'
+import { rollback } from './rollback.ts'
 import { run } from './run.ts'
 import { serve } from './serve.ts'
 import { show } from './show.ts'
@@ -20,4 +21,5 @@ export const COMMANDS: readonly Command[] = [
   show,
   run,
   golden,
+  rollback,
 ]

@@ -1,5 +1,6 @@
 import { observeEnvironment, predictEnvironment } from './observe.ts'
 import type { DeployOptions, HttpOptions, S3Place } from './options.ts'
+import { type Json, LAMBDA_ARCH } from './resources.ts'
 
 /** What an endpoint asks of osls: events of the function, the address of its own, and settings all functions share. */
 export interface Endpoint {
@@ -67,12 +68,21 @@ export function authFlags({ auth, api }: HttpOptions, region: string): string[] 
   }[auth]
 }
 
+/** What a function that is no function of osls has in common with those, in the words of CloudFormation. */
+export const baseProperties = (o: DeployOptions): Readonly<Record<string, Json>> => ({
+  Runtime: o.runtime,
+  Architectures: [LAMBDA_ARCH[o.arch]],
+  ...(Object.keys(o.tags).length > 0 && { Tags: Object.entries(o.tags).map(([Key, Value]) => ({ Key, Value })) }),
+})
+
 /** What both functions have in common, in the words of osls. */
 function common(o: DeployOptions): object {
   const { securityGroups, subnets } = o.vpc ?? {}
   return {
     runtime: o.runtime,
-    architecture: o.arch === 'x64' ? 'x86_64' : 'arm64',
+    architecture: LAMBDA_ARCH[o.arch],
+    // a version for every change, whatever the service file says: `live` points at one
+    versionFunction: true,
     memorySize: o.memory,
     logRetentionInDays: o.logDays,
     // ours are JSON anyway; a stricter level of Lambda's would drop the lines of metrics too
@@ -96,7 +106,7 @@ export function predictFunction(
   { service, name, artifact }: FunctionPlace,
   endpoint: Endpoint | undefined,
 ) {
-  const { reserved, provisioned } = o.concurrency
+  const { reserved } = o.concurrency
   const { events = [], url, environment } = endpoint ?? {}
   return {
     ...common(o),
@@ -110,7 +120,6 @@ export function predictFunction(
     ...(url && { url }),
     environment: { ...environment, ...observeEnvironment(o, service), ...predictEnvironment(o) },
     ...(reserved !== undefined && { reservedConcurrency: reserved }),
-    ...(provisioned !== undefined && { provisionedConcurrency: provisioned }),
   }
 }
 

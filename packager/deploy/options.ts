@@ -2,6 +2,7 @@ import { type BatchOptions as JobOptions, readOptions as readJobOptions } from '
 import { type DeployedCapture, readCapture } from './capture.ts'
 import { choice, flag, integer, object, place, type Raw, strings, text, usage } from './checks.ts'
 import { type AlarmOptions, LOG_LEVELS, readAlarms, readMetrics } from './observe.ts'
+import { type ReleaseOptions, readRelease } from './release.ts'
 
 /** `custom.modelayer` of a serverless.yml, checked and with its defaults. */
 export interface DeployOptions {
@@ -26,6 +27,7 @@ export interface DeployOptions {
   readonly alarms: AlarmOptions | undefined
   readonly dashboard: boolean
   readonly capture: DeployedCapture | undefined
+  readonly release: ReleaseOptions
   readonly http: HttpOptions | undefined
   readonly batch: BatchOptions | undefined
 }
@@ -101,6 +103,7 @@ const KEYS = {
   alarms: readAlarms,
   dashboard: (v) => flag(v, 'dashboard', true),
   capture: (v) => (v === undefined ? undefined : readCapture(v)),
+  release: readRelease,
   http: (v) => (v === undefined ? undefined : readHttp(v)),
   batch: (v) => (v === undefined ? undefined : readBatch(v)),
 } as const satisfies { readonly [K in keyof DeployOptions]-?: (v: unknown) => DeployOptions[K] }

@@ -1,16 +1,17 @@
 import { join, resolve } from 'node:path'
 import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import type { Reporter } from '../cli/reporter.ts'
-import type { DistIndex } from '../layers/dist.ts'
+import type { DistIndex, FunctionEntry } from '../layers/dist.ts'
 import type { ModelPackage } from '../package/types.ts'
 import { alarmResources } from './alarms.ts'
 import { captureResources, captureStatements } from './capture.ts'
 import { dashboardResource } from './dashboard.ts'
+import { describe } from './description.ts'
 import { authFlags, batchFunction, endpointOf, type FunctionPlace, predictFunction } from './functions.ts'
+import { LIVE, RELEASED, type Release, type ReleasedName, releaseResources } from './live.ts'
 import { mapResources } from './map.ts'
 import { type DeployOptions, readOptions } from './options.ts'
 import {
-  aliasResource,
   batchResources,
   batchStatements,
   dropRedundantDependencies,
@@ -39,8 +40,8 @@ interface Serverless {
       httpApi?: object
       apiGateway?: object
       logs?: object
+      logRetentionInDays?: number
       shouldNotDeploy?: boolean
-      readonly versionFunctions?: boolean
     }
     functions: Record<string, unknown>
     readonly resources?: unknown
@@ -64,7 +65,6 @@ interface Aws {
 }
 /** What osls writes on a function. */
 interface Compiled {
-  readonly targetAlias?: object
   readonly versionLogicalId?: string
 }
 interface CliOptions {
@@ -76,9 +76,6 @@ interface Utils {
 
 /** Where the packager writes, beside the user's serverless.yml. */
 const OUT = '.modelayer'
-
-/** What the endpoint calls: a version, so that going back is pointing it elsewhere. */
-const LIVE = { name: 'live', logicalId: 'PredictLiveAlias' }
 
 /**
  * `plugins: [modelayer/serverless]`: models become layers and functions before osls looks at them, and the resources they need join its
@@ -92,6 +89,7 @@ export default class ModelayerPlugin {
   private readonly options: DeployOptions
   private readonly aws: Aws
   private index: DistIndex | undefined
+  private golden: FunctionEntry | undefined
   private packages: readonly ModelPackage[] = []
 
   constructor(serverless: Serverless, cliOptions: CliOptions, utils: Utils) {
@@ -136,6 +134,8 @@ export default class ModelayerPlugin {
     if (endpoint?.httpApi) provider.httpApi = { ...provider.httpApi, ...endpoint.httpApi }
     if (endpoint?.apiGateway) provider.apiGateway = { ...provider.apiGateway, ...endpoint.apiGateway }
     if (endpoint?.logs) provider.logs = { ...provider.logs, ...endpoint.logs }
+    // of the gateway's access logs, which are no function's
+    provider.logRetentionInDays ??= this.options.logDays
     if (http?.auth === 'none')
       this.utils.log.warning('http.auth is none: everybody who knows the address can call the endpoint.')
     const batch = batchFunction(this.options, this.place('batch'))
@@ -167,7 +167,13 @@ export default class ModelayerPlugin {
       reporter: reporter(this.utils),
     })
     this.index = index
+    this.golden = this.options.release.golden ? await this.buildGolden() : undefined
     this.utils.log.notice(`\n${budgetTable(budgets)}`)
+  }
+
+  private async buildGolden(): Promise<FunctionEntry | undefined> {
+    const { buildGolden } = await import('../layers/golden.ts')
+    return buildGolden(this.packages, { out: this.out })
   }
 
   /** `deploy function` looks for roles in the service file, where ours are not; the function keeps the one it has. */
@@ -198,16 +204,23 @@ export default class ModelayerPlugin {
     return (this.index?.functions ?? []).filter((f) => this.serverless.service.functions[f.name] !== undefined)
   }
 
+  /** Ours, as osls keeps them: a service may have a function `batch` of its own. */
+  private released(): [name: ReleasedName, f: Compiled & Record<string, unknown>][] {
+    const { functions } = this.serverless.service
+    return (Object.keys(RELEASED) as ReleasedName[])
+      .filter((name) => name === 'predict' || this.options.batch)
+      .map((name) => [name, functions[name] as Record<string, unknown>])
+  }
+
   private attachLayers(): void {
-    const references = this.layers().map((l) => ({ Ref: layerId(l) }))
-    for (const name of ['predict', 'batch']) {
-      const f = this.serverless.service.functions[name] as { layers?: unknown } | undefined
-      if (f) f.layers = references
+    const layers = this.layers()
+    for (const [name, f] of this.released()) {
+      f.layers = layers.map((l) => ({ Ref: layerId(l) }))
+      const zip = this.functions().find((z) => z.name === name)
+      f.description = describe(this.index?.models ?? [], [...(zip ? [zip] : []), ...layers])
+      // events and permissions then go to the alias
+      f.targetAlias = { name: LIVE, logicalId: RELEASED[name] }
     }
-    // events and permissions then go to the alias; with provisioned concurrency osls makes one of its own
-    const { functions, provider } = this.serverless.service
-    if (provider.versionFunctions !== false && this.options.concurrency.provisioned === undefined)
-      Object.assign(functions.predict as object, { targetAlias: LIVE })
   }
 
   private addResources(): void {
@@ -229,13 +242,7 @@ export default class ModelayerPlugin {
       dashboardResource(this.options, this.stackName, functionName),
     )
     if (http) throttle(template.Resources, http)
-    const { targetAlias, versionLogicalId } = this.serverless.service.functions.predict as Compiled
-    if (targetAlias === LIVE && versionLogicalId !== undefined)
-      template.Resources[LIVE.logicalId] = aliasResource(
-        this.aws.naming.getLambdaLogicalId('predict'),
-        versionLogicalId,
-        LIVE.name,
-      )
+    releaseResources(template.Resources, this.release(bucket), this.options)
     for (const f of this.functions()) functionCode(template.Resources, this.aws.naming.getLambdaLogicalId(f.name), f)
     dropRedundantDependencies(template.Resources)
   }
@@ -253,6 +260,17 @@ export default class ModelayerPlugin {
     if (Outputs) Outputs.BatchMapArn = { Value: { Ref: 'BatchMap' } }
     const name = this.functionName('batch-map')
     return mapResources({ ...batch, map: batch.map }, { name, target, callable, logDays })
+  }
+
+  private release(bucket: Release['bucket']): Release {
+    const versions = this.released().flatMap(([name, { versionLogicalId }]) => {
+      if (versionLogicalId === undefined) return []
+      const functionId = this.aws.naming.getLambdaLogicalId(name)
+      const ids = { functionId, versionId: versionLogicalId, aliasId: RELEASED[name] }
+      return [[name, { ...ids, functionName: this.functionName(name), alias: LIVE }]]
+    })
+    const goldenName = this.functionName('golden')
+    return { versions: Object.fromEntries(versions), golden: this.golden, goldenName, bucket }
   }
 
   private async bucket(): Promise<DeploymentBucket> {
@@ -273,7 +291,10 @@ export default class ModelayerPlugin {
     const bucket = await this.bucket()
     const wanted = [
       ...this.layers().map((l) => ({ key: layerKey(l), file: join(this.out, l.file) })),
-      ...this.functions().map((f) => ({ key: functionKey(f), file: join(this.out, f.file) })),
+      ...[...this.functions(), ...(this.golden ? [this.golden] : [])].map((f) => ({
+        key: functionKey(f),
+        file: join(this.out, f.file),
+      })),
     ]
     const { sent, bytes, unchanged } = await bucket.upload(wanted)
     this.utils.log.notice(`Layers and functions: ${sent} uploaded (${bytes} bytes), ${unchanged} unchanged`)

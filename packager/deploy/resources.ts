@@ -12,7 +12,9 @@ export type Statement = {
   readonly Condition?: Json
 }
 
-const LAMBDA_ARCH = { arm64: 'arm64', x64: 'x86_64' } as const
+export const allow = (Action: readonly string[], Resource: Json): Statement => ({ Effect: 'Allow', Action, Resource })
+
+export const LAMBDA_ARCH = { arm64: 'arm64', x64: 'x86_64' } as const
 
 const id = (s: string) =>
   s
@@ -57,12 +59,20 @@ export function layerResources(
   )
 }
 
-export const aliasResource = (functionId: string, versionId: string, name: string): Resources[string] => ({
+export const aliasResource = (
+  functionId: string,
+  versionId: string,
+  name: string,
+  provisioned?: number,
+): Resources[string] => ({
   Type: 'AWS::Lambda::Alias',
   Properties: {
     FunctionName: { Ref: functionId },
     FunctionVersion: { 'Fn::GetAtt': [versionId, 'Version'] },
     Name: name,
+    ...(provisioned !== undefined && {
+      ProvisionedConcurrencyConfig: { ProvisionedConcurrentExecutions: provisioned },
+    }),
   },
 })
 

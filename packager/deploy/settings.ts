@@ -22,11 +22,12 @@ export function settingsOf(
   stackName: string,
   environment: Readonly<Record<string, unknown>> = {},
 ): Settings {
-  const place = (name: string) => ({ name: `${stackName}-${name}`, artifact: '' })
+  const place = (name: string) => ({ name: `${stackName}-${name}`, service: stackName, artifact: '' })
   const predict = predictFunction(o, place('predict'), o.http && endpointOf(o.http, stackName))
   const batch = batchFunction(o, place('batch'))
   return {
-    predict: read(predict, environment),
+    // an alias has it, and no function
+    predict: { ...read(predict, environment), provisioned: o.concurrency.provisioned },
     ...(batch && { batch: read(batch, environment) }),
   }
 }
@@ -40,7 +41,6 @@ interface Entry {
   readonly ephemeralStorageSize?: number
   readonly environment?: Readonly<Record<string, unknown>>
   readonly reservedConcurrency?: number
-  readonly provisionedConcurrency?: number
 }
 
 function read(entry: object, environment: Readonly<Record<string, unknown>>): FunctionSettings {
@@ -57,6 +57,5 @@ function read(entry: object, environment: Readonly<Record<string, unknown>>): Fu
     tmp: e.ephemeralStorageSize ?? 512,
     env: Object.fromEntries(env),
     reserved: e.reservedConcurrency,
-    provisioned: e.provisionedConcurrency,
   }
 }

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { AppError, isAppError } from '../../src/errors.ts'
+import { EXACT, type Tolerance } from '../../src/golden/compare.ts'
 import { type Finding, finding } from '../package/findings.ts'
-import { EXACT, type Tolerance } from './compare.ts'
 import { encodeRequest, fileReader, type SavedRequest } from './request.ts'
 
 /**

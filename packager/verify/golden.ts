@@ -1,9 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { AppError } from '../../src/errors.ts'
+import { answerDifferences, textOf } from '../../src/golden/check.ts'
+import { type Difference, parseBody, type Tolerance } from '../../src/golden/compare.ts'
 import type { HttpRequest, HttpResponse } from '../../src/types.ts'
 import { table } from '../cli/table.ts'
-import { type Difference, differences, parseBody, type Tolerance } from './compare.ts'
 import { readGoldens } from './golden-file.ts'
 import { encodeRequest, fileReader, type SavedRequest } from './request.ts'
 
@@ -31,15 +32,10 @@ export async function runGolden(app: Answering, dir: string, options: GoldenOpti
   const results: GoldenResult[] = []
   for (const golden of goldens) {
     const start = performance.now()
-    const { status, body } = await send(app, golden.request, golden.name, dir, options.root ?? dirname(dir))
+    const answer = await send(app, golden.request, golden.name, dir, options.root ?? dirname(dir))
     const ms = performance.now() - start
-    const { expected, tolerance } = golden
-    const found: Difference[] = []
-    if (status !== expected.status) {
-      found.push({ pointer: '(status)', expected: String(expected.status), actual: String(status) })
-    }
-    if ('body' in expected) found.push(...differences(expected.body, parseBody(body), tolerance))
-    results.push({ name: golden.name, status, ms, differences: found })
+    const found = answerDifferences(golden.expected, answer, golden.tolerance)
+    results.push({ name: golden.name, status: answer.status, ms, differences: found })
     options.onResult?.(results.length, goldens.length)
   }
   return results
@@ -81,10 +77,7 @@ async function send(app: Answering, request: SavedRequest, name: string, dir: st
   const { path, contentType, body } = encodeRequest(request, fileReader(dir, root))
   const headers = { 'content-type': contentType, 'content-length': String(body.length) }
   const answer = await app.handle({ method: 'POST', path, query: '', headers, body, requestId: `golden-${name}` })
-  return {
-    status: answer.status,
-    body: typeof answer.body === 'string' ? answer.body : new TextDecoder().decode(answer.body),
-  }
+  return { status: answer.status, body: textOf(answer.body) }
 }
 
 function checkName(name: string): void {

@@ -3,10 +3,10 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { parseBody } from '../../packager/verify/compare.ts'
 import { inspectGolden, readGoldens } from '../../packager/verify/golden-file.ts'
 import { parseField } from '../../packager/verify/request.ts'
 import { isAppError } from '../../src/errors.ts'
+import { parseBody } from '../../src/golden/compare.ts'
 import { tree } from '../fixtures/package/tree.ts'
 
 const ours = (work: () => unknown) => {

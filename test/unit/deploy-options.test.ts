@@ -26,6 +26,7 @@ test('ten lines are enough: everything else has a default', () => {
     alarms: { errorPercent: 5 },
     dashboard: true,
     capture: undefined,
+    release: { shift: 'AllAtOnce', alarms: false, golden: true },
     http: undefined,
     batch: undefined,
   })
@@ -38,6 +39,11 @@ test('an endpoint has the kind of API its authorisation needs', () => {
   assert.equal(api({ auth: 'none', api: 'url' }), 'url')
   const jwt = readOptions({ models, http: { auth: 'jwt', issuer: 'https://id.example', audience: 'me' } }).http
   assert.deepEqual([jwt?.issuer, jwt?.audience], ['https://id.example', ['me']])
+})
+
+test('a shift in steps is watched by alarms', () => {
+  const { release } = readOptions({ models, release: { shift: 'Linear10PercentEvery2Minutes' } })
+  assert.deepEqual(release, { shift: 'Linear10PercentEvery2Minutes', alarms: true, golden: true })
 })
 
 test('batches: prefixes end in a slash, and attempts are counted', () => {
@@ -99,6 +105,9 @@ const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['no JSONPath', { models, capture: { output: 's3://kept', redact: ['name['] } }, /capture\.redact\.0/, /\$\.\.name/],
   ['capture into a batch', { models, batch, capture: { output: 's3://digits-in/c/' } }, /capture\.output/, /its own/],
   ['a dashboard by name', { models, dashboard: 'mine' }, /dashboard/, /true or false/],
+  ['a shift nobody offers', { models, release: { shift: 'Canary20Percent' } }, /release\.shift/, /Canary10Percent5Min/],
+  ['alarms where nothing can be stopped', { models, release: { alarms: true } }, /release\.alarms/, /AllAtOnce/],
+  ['golden by name', { models, release: { golden: 'all' } }, /release\.golden/, /true or false/],
   ['http without auth', { models, http: {} }, /http\.auth/, /iam, jwt, apiKey, none/, /open to everybody/],
   ['another auth', { models, http: { auth: 'basic' } }, /http\.auth/, /basic/],
   ['another api', { models, http: { auth: 'iam', api: 'alb' } }, /http\.api/, /http, rest, url/],
@@ -153,6 +162,7 @@ test('whatever a service file says, only our own errors come out', () => {
     'logDays',
     'metrics',
     'capture',
+    'release',
   ] as const
   const some = fc.dictionary(fc.constantFrom(...keys), value)
   fc.assert(

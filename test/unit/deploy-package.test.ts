@@ -1,58 +1,14 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { digestOf } from '../../packager/deploy/upload.ts'
-import { projectRoot } from '../../packager/root.ts'
+import { iris, ofType, TEMPLATE, unbuilt } from '../fixtures/deploy/packaged.ts'
 
-interface Resource {
-  readonly Type: string
-  readonly DeletionPolicy?: string
-  // biome-ignore lint/suspicious/noExplicitAny: a template is read at many depths, and a wrong path fails the test
-  readonly Properties: any
-}
+const service = iris()
 
-const root = projectRoot()
-// inside the clone, where `modelayer/serverless` is the build of this clone
-mkdirSync(join(root, 'build'), { recursive: true })
-const work = mkdtempSync(join(root, 'build', 'deploy-unit-'))
-after(() => rmSync(work, { recursive: true, force: true }))
-cpSync(join(root, 'examples', 'iris'), join(work, 'iris'), { recursive: true })
-
-const packagedTemplate = () =>
-  JSON.parse(readFileSync(join(work, '.serverless', 'cloudformation-template-update-stack.json'), 'utf8'))
-
-/** As a user without an account: no credentials, and an endpoint where nobody listens. */
-function packaged(options: string): Record<string, Resource> {
-  const yml = `service: digits
-frameworkVersion: '*'
-provider: { name: aws, region: eu-central-1 }
-plugins: [modelayer/serverless]
-custom:
-  modelayer:
-    models: { iris: ./iris }
-    arch: ${process.arch}
-    image: false
-${options}`
-  writeFileSync(join(work, 'serverless.yml'), yml)
-  const env = {
-    PATH: process.env.PATH,
-    HOME: work,
-    AWS_ENDPOINT_URL: 'http://127.0.0.1:9',
-    AWS_EC2_METADATA_DISABLED: 'true',
-    SLS_TELEMETRY_DISABLED: '1',
-  }
-  const bin = join(root, 'node_modules', '.bin', 'serverless')
-  const { status, stdout, stderr } = spawnSync(bin, ['package'], { cwd: work, env, encoding: 'utf8' })
-  assert.equal(status, 0, stdout + stderr)
-  return packagedTemplate().Resources
-}
-
-const built = existsSync(join(root, 'build', 'serverless.mjs')) ? false : 'npm run build comes first'
-
-test('serverless package without credentials: a stack that may do what it needs and no more', { skip: built }, () => {
-  const resources = packaged(`    http: { auth: iam, throttle: { rate: 50 }, cors: true }
+test('serverless package without credentials: a stack that may do what it needs and no more', { skip: unbuilt }, () => {
+  const resources = service.packaged(`    http: { auth: iam, throttle: { rate: 50 }, cors: true }
     logDays: 7
     tags: { team: vision }
     concurrency: { reserved: 5 }
@@ -60,52 +16,15 @@ test('serverless package without credentials: a stack that may do what it needs 
     batch: { input: s3://digits-in/incoming/, output: s3://digits-out/results/, map: true }
     capture: { output: 's3://digits-kept/captured/', percent: 5 }
 `)
-  const of = (type: string) => Object.values(resources).filter((r) => r.Type === type)
-
-  // every action on every resource, spelt out: whoever adds one adds it here too
-  assert.deepEqual(statements(resources), {
-    PredictRole: [
-      'logs:CreateLogStream arn:<Partition>:logs:<Region>:<AccountId>:log-group:/aws/lambda/digits-dev-predict:*',
-      'logs:PutLogEvents arn:<Partition>:logs:<Region>:<AccountId>:log-group:/aws/lambda/digits-dev-predict:*',
-      's3:PutObject arn:<Partition>:s3:::digits-kept/captured/*',
-    ],
-    BatchMapRole: [
-      'lambda:InvokeFunction <BatchLambdaFunction.Arn>:*',
-      's3:AbortMultipartUpload arn:<Partition>:s3:::digits-out/results/map-runs/*',
-      's3:GetObject arn:<Partition>:s3:::digits-out/results/map-runs/*',
-      's3:ListBucket arn:<Partition>:s3:::digits-in where StringLike s3:prefix incoming/*',
-      's3:ListMultipartUploadParts arn:<Partition>:s3:::digits-out/results/map-runs/*',
-      's3:PutObject arn:<Partition>:s3:::digits-out/results/map-runs/*',
-      'states:DescribeExecution arn:<Partition>:states:<Region>:<AccountId>:execution:digits-dev-batch-map:*',
-      'states:RedriveExecution arn:<Partition>:states:<Region>:<AccountId>:execution:digits-dev-batch-map/*:*',
-      'states:StartExecution arn:<Partition>:states:<Region>:<AccountId>:stateMachine:digits-dev-batch-map',
-      'states:StopExecution arn:<Partition>:states:<Region>:<AccountId>:execution:digits-dev-batch-map:*',
-    ],
-    BatchRole: [
-      'logs:CreateLogStream arn:<Partition>:logs:<Region>:<AccountId>:log-group:/aws/lambda/digits-dev-batch:*',
-      'logs:PutLogEvents arn:<Partition>:logs:<Region>:<AccountId>:log-group:/aws/lambda/digits-dev-batch:*',
-      's3:AbortMultipartUpload arn:<Partition>:s3:::digits-out/results/*',
-      's3:DeleteObject arn:<Partition>:s3:::digits-out/results/*',
-      's3:GetObject arn:<Partition>:s3:::digits-in/incoming/*',
-      's3:GetObject arn:<Partition>:s3:::digits-out/results/*',
-      's3:GetObjectVersion arn:<Partition>:s3:::digits-in/incoming/*',
-      's3:ListBucket arn:<Partition>:s3:::digits-in',
-      's3:ListBucket arn:<Partition>:s3:::digits-out',
-      's3:ListMultipartUploadParts arn:<Partition>:s3:::digits-out/results/*',
-      's3:PutObject arn:<Partition>:s3:::digits-out/results/*',
-      'sqs:ChangeMessageVisibility BatchQueue.Arn',
-      'sqs:DeleteMessage BatchQueue.Arn',
-      'sqs:GetQueueAttributes BatchQueue.Arn',
-      'sqs:ReceiveMessage BatchQueue.Arn',
-    ],
-  })
-  assert.deepEqual(of('AWS::IAM::Role').length, 3, 'no role beside the three')
+  const of = (type: string) => ofType(resources, type)
   const [definition, { function: target }] = resources.BatchMap!.Properties.DefinitionString['Fn::Sub']
   assert.equal(resources[target.Ref]!.Type, 'AWS::Lambda::Version')
   // a name that nobody fills in would fail the deploy
   const names = [...definition.matchAll(/\$\{([^}]*)}/g)].map(([, name]) => name)
   assert.deepEqual([...new Set(names)].sort(), ['AWS::Partition', 'function'])
-  assert.deepEqual(packagedTemplate().Outputs.BatchMapArn.Value, { Ref: 'BatchMap' })
+  assert.deepEqual(JSON.parse(readFileSync(join(service.dir, TEMPLATE), 'utf8')).Outputs.BatchMapArn.Value, {
+    Ref: 'BatchMap',
+  })
 
   const predict = resources.PredictLambdaFunction!.Properties
   assert.equal(predict.Runtime, 'nodejs24.x')
@@ -163,8 +82,8 @@ test('serverless package without credentials: a stack that may do what it needs 
   assert.ok(resources.Dashboard)
 })
 
-test('keys: a REST API that takes bytes, with a usage plan', { skip: built }, () => {
-  const resources = packaged(`    http: { auth: apiKey, throttle: { rate: 20, burst: 40 } }
+test('keys: a REST API that takes bytes, with a usage plan', { skip: unbuilt }, () => {
+  const resources = service.packaged(`    http: { auth: apiKey, throttle: { rate: 20, burst: 40 } }
     tracing: true
     dashboard: false
     alarms: false
@@ -176,47 +95,123 @@ test('keys: a REST API that takes bytes, with a usage plan', { skip: built }, ()
   for (const { Properties } of methods) assert.equal(Properties.ApiKeyRequired, true)
   const plan = Object.values(resources).find((r) => r.Type === 'AWS::ApiGateway::UsagePlan')
   assert.deepEqual(plan?.Properties.Throttle, { BurstLimit: 40, RateLimit: 20 })
-  // X-Ray alone knows no permission on a single resource
-  const wide = statements(resources).PredictRole!.filter((s) => s.endsWith(' *'))
-  assert.deepEqual(wide, ['xray:PutTelemetryRecords *', 'xray:PutTraceSegments *'])
   const left = Object.values(resources).filter((r) => r.Type.startsWith('AWS::CloudWatch::'))
   assert.deepEqual(left, [])
   // what a deploy compares: the same for another packaging of the same, another for a changed option
-  const template = JSON.stringify(packagedTemplate())
+  const template = JSON.stringify(JSON.parse(readFileSync(join(service.dir, TEMPLATE), 'utf8')))
   const digest = digestOf(JSON.parse(template))
   assert.match(template, /ApiGatewayDeployment\d+/)
   assert.equal(digestOf(JSON.parse(template.replace(/(ApiGatewayDeployment)\d+/g, '$11'))), digest)
   assert.notEqual(digestOf(JSON.parse(template.replace('"MemorySize":1769', '"MemorySize":1770'))), digest)
 })
 
-/** role → sorted `action resource` */
-function statements(resources: Record<string, Resource>): Record<string, string[]> {
-  const roles = Object.entries(resources).filter(([, r]) => r.Type === 'AWS::IAM::Role')
-  return Object.fromEntries(
-    roles.map(([name, { Properties }]) => {
-      assert.equal(Properties.ManagedPolicyArns, undefined)
-      const all = Properties.Policies.flatMap((p: Resource['Properties']) => p.PolicyDocument.Statement)
-      const lines = all.flatMap(({ Action, Resource, Condition }: Said) =>
-        Action.flatMap((a) => [Resource].flat().map((r) => `${a} ${spelt(r)}${where(Condition)}`)),
-      )
-      return [name, lines.sort()]
-    }),
+test('what holds for every function reaches every function', { skip: unbuilt }, () => {
+  const key = 'arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555'
+  const resources = service.packaged(`    http: { auth: iam, api: rest, accessLogs: true }
+    runtime: nodejs22.x
+    memory: 3008
+    timeout: 60
+    logDays: 7
+    tags: { team: vision }
+    tracing: true
+    kmsKey: ${key}
+    vpc: { securityGroups: [sg-1, sg-2], subnets: [subnet-1] }
+    concurrency: { reserved: 9, provisioned: 2 }
+    release: { shift: Canary10Percent10Minutes }
+    batch: { input: s3://digits-data/in/, output: s3://digits-data/out/, memory: 512, onRemove: delete }
+`)
+  const [predict, batch, golden] = ['Predict', 'Batch', 'Golden'].map(
+    (name) => resources[`${name}LambdaFunction`]!.Properties,
   )
-}
+  for (const f of [predict, batch, golden]) {
+    assert.equal(f.Runtime, 'nodejs22.x')
+    assert.deepEqual(f.Architectures, [process.arch === 'x64' ? 'x86_64' : 'arm64'])
+    assert.deepEqual(f.Tags, [{ Key: 'team', Value: 'vision' }])
+  }
+  for (const f of [predict, batch]) {
+    assert.deepEqual(f.TracingConfig, { Mode: 'Active' })
+    assert.equal(f.KmsKeyArn, key)
+    assert.deepEqual(f.VpcConfig, { SecurityGroupIds: ['sg-1', 'sg-2'], SubnetIds: ['subnet-1'] })
+    assert.match(f.Description, /^iris@1; content [0-9a-f]{12}$/)
+  }
+  // it reaches Lambda and CloudFormation, which a private network need not
+  assert.equal(golden.VpcConfig, undefined)
+  assert.deepEqual([predict.MemorySize, batch.MemorySize], [3008, 512])
+  assert.deepEqual([predict.Timeout, batch.Timeout], [60, 900])
+  assert.deepEqual([predict.ReservedConcurrentExecutions, batch.ReservedConcurrentExecutions], [9, undefined])
+  const provisioned = (name: string) => resources[`${name}LiveAlias`]!.Properties.ProvisionedConcurrencyConfig
+  assert.deepEqual(provisioned('Predict'), { ProvisionedConcurrentExecutions: 2 })
+  assert.equal(provisioned('Batch'), undefined)
+  assert.equal(ofType(resources, 'AWS::Lambda::Alias').length, 2, 'and none of osls beside them')
 
-interface Said {
-  readonly Action: string[]
-  readonly Resource: unknown
-  readonly Condition?: Record<string, Record<string, string>>
-}
+  const groups = ofType(resources, 'AWS::Logs::LogGroup').map((g) => g.Properties)
+  for (const { RetentionInDays } of groups) assert.equal(RetentionInDays, 7)
+  assert.equal(groups.length, 4, 'three functions and the gateway')
+  for (const { Properties } of ofType(resources, 'AWS::ApiGateway::Method'))
+    assert.equal(Properties.AuthorizationType, 'AWS_IAM')
 
-function where(condition: Said['Condition']): string {
-  const one = ([operator, terms]: [string, object]) => [operator, ...Object.entries(terms).flat()].join(' ')
-  return condition ? ` where ${Object.entries(condition).map(one).join(' and ')}` : ''
-}
+  const { Metrics } = resources.ReleaseFailuresAlarm!.Properties
+  assert.deepEqual(Metrics[1].MetricStat.Metric.Dimensions, [{ Name: 'ApiName', Value: 'dev-digits' }])
 
-function spelt(resource: unknown): string {
-  if (typeof resource === 'string') return resource
-  const { 'Fn::Sub': sub, 'Fn::GetAtt': att } = resource as { 'Fn::Sub'?: string; 'Fn::GetAtt'?: string[] }
-  return sub?.replaceAll(/\$\{(?:AWS::)?([\w.]+)}/g, '<$1>') ?? att?.join('.') ?? JSON.stringify(resource)
-}
+  // one bucket for both, and it goes with the stack because the service file says so
+  const buckets = Object.entries(resources).filter(([, r]) => r.Type === 'AWS::S3::Bucket')
+  const names = buckets.map(([name]) => name).filter((n) => n !== 'ServerlessDeploymentBucket')
+  assert.deepEqual(names, ['BatchInputBucket'])
+  assert.equal(resources.BatchInputBucket!.DeletionPolicy, 'Delete')
+  for (const { Properties } of ofType(resources, 'AWS::SQS::Queue')) assert.equal(Properties.SqsManagedSseEnabled, true)
+})
+
+test('a function URL calls the alias, too', { skip: unbuilt }, () => {
+  const resources = service.packaged('    http: { auth: iam, api: url, cors: true }\n    release: { golden: false }\n')
+  const [url] = ofType(resources, 'AWS::Lambda::Url').map((r) => r.Properties)
+  assert.equal(url.AuthType, 'AWS_IAM')
+  assert.match(JSON.stringify(url), /live/)
+  assert.ok(url.Cors)
+  assert.deepEqual(ofType(resources, 'AWS::CloudFormation::CustomResource'), [])
+  assert.equal(resources.GoldenLambdaFunction, undefined)
+})
+
+test('a release: golden requests, then a shift in steps that alarms stop', { skip: unbuilt }, () => {
+  const resources = service.packaged(`    http: { auth: iam }
+    release: { shift: Linear10PercentEvery1Minute }
+    batch: { input: s3://digits-in/incoming/, output: s3://digits-out/results/ }
+`)
+  const { predict, batch } = { predict: resources.PredictLiveAlias!, batch: resources.BatchLiveAlias! }
+  const version = predict.Properties.FunctionVersion['Fn::GetAtt'][0]
+  assert.equal(resources[version]!.DeletionPolicy, 'RetainExceptOnCreate')
+
+  const check = resources.GoldenCheck!.Properties
+  assert.deepEqual(check.Version, { Ref: version })
+  assert.deepEqual(check.ServiceToken, { 'Fn::GetAtt': ['GoldenLambdaFunction', 'Arn'] })
+  assert.ok(check.ServiceTimeout > resources.GoldenLambdaFunction!.Properties.Timeout)
+  for (const alias of [predict, batch]) assert.deepEqual(alias.DependsOn, ['GoldenCheck'])
+
+  // only what people wait for is shifted in steps
+  assert.deepEqual(
+    [predict.UpdatePolicy, batch.UpdatePolicy],
+    [
+      {
+        CodeDeployLambdaAliasUpdate: {
+          ApplicationName: { Ref: 'ReleaseApplication' },
+          DeploymentGroupName: { Ref: 'ReleaseGroup' },
+        },
+      },
+      undefined,
+    ],
+  )
+  const group = resources.ReleaseGroup!.Properties
+  assert.equal(group.DeploymentConfigName, 'CodeDeployDefault.LambdaLinear10PercentEvery1Minute')
+  assert.equal(group.AutoRollbackConfiguration.Enabled, true)
+  assert.ok(group.AutoRollbackConfiguration.Events.includes('DEPLOYMENT_STOP_ON_ALARM'))
+  const alarms = group.AlarmConfiguration.Alarms.map(
+    (a: { Name: { Ref: string } }) => resources[a.Name.Ref]!.Properties,
+  )
+  const [errors, failures] = alarms
+  assert.deepEqual(errors.Dimensions.at(-1), {
+    Name: 'ExecutedVersion',
+    Value: { 'Fn::GetAtt': [version, 'Version'] },
+  })
+  assert.deepEqual(failures.Metrics[1].MetricStat.Metric.Dimensions, [{ Name: 'ApiId', Value: { Ref: 'HttpApi' } }])
+  // a tenth of the traffic that always fails is enough
+  assert.ok(failures.Threshold < 10)
+})

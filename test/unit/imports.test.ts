@@ -50,7 +50,11 @@ const RULES: readonly [who: RegExp, what: RegExp, except: RegExp][] = [
   [/^functions\//, /^packager\//, /^$/],
   [/./, /^onnxruntime-node$/, /^(src\/session|packager\/optimise)\.ts$/],
   [/./, /^sharp$/, /^src\/image\/native\.ts$/],
-  [/./, /^@aws-sdk\//, /^(packager\/(cli\/s3|deploy\/upload)|src\/(batch\/(s3store|again)|capture\/writer))\.ts$/],
+  [
+    /./,
+    /^@aws-sdk\//,
+    /^(packager\/(cli\/(s3|lambda)|deploy\/upload)|src\/(batch\/(s3store|again)|golden\/invoke|capture\/writer))\.ts$/,
+  ],
   // what must not be on the way to a first answer has one file, and that is imported when it is needed
   [/./, /^@aws-lambda-powertools\//, /^src\/(xray|batch\/metrics)\.ts$/],
   [/./, /^src\/(xray|capture\/writer)\.ts$/, /^src\/(boot|capture\/capture)\.ts$/],

@@ -1,67 +1,68 @@
 /**
  * `serverless deploy` to `serverless remove` against MiniStack, a stand-in for AWS on this machine. No account, no Docker.
  *
- *   python3 -m venv /tmp/standin && /tmp/standin/bin/pip install ministack
- *   npm run build && STANDIN_PYTHON=/tmp/standin/bin/python node --import tsx test/deploy/run.ts
+ *   python3 -m venv /tmp/standin && /tmp/standin/bin/pip install -r test/deploy/requirements.txt
+ *   npm run build && STANDIN_PYTHON=/tmp/standin/bin/python node --import tsx test/deploy/ministack.ts
  *
  * Without Python, or without MiniStack in it, says so and ends with success: nothing was tested.
  */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { test } from 'node:test'
 import { projectRoot } from '../../packager/root.ts'
+import { lacks, type Standin, signed, startStandin, until } from './standin.ts'
 
 const root = projectRoot()
-const python = process.env.STANDIN_PYTHON ?? 'python3'
-const has = spawnSync(python, ['-c', 'import ministack.app'], { stdio: 'ignore' })
-if (has.status !== 0) {
-  console.log(`Skipped: ${python} has no MiniStack (pip install ministack), so nothing was deployed.`)
-  process.exit(0)
-}
-
-const port = await freePort()
-const data = mkdtempSync(join(tmpdir(), 'modelayer-standin-'))
-const endpoint = `http://127.0.0.1:${port}`
-const env = {
-  ...process.env,
-  AWS_ENDPOINT_URL: endpoint,
-  AWS_ACCESS_KEY_ID: 'test',
-  AWS_SECRET_ACCESS_KEY: 'test',
-  AWS_REGION: 'eu-central-1',
-  SLS_TELEMETRY_DISABLED: '1',
-}
 // inside the clone, where `modelayer/serverless` is the build of this clone
 const service = join(root, 'build', 'deploy-test')
 const hook = join(service, 'iris', 'model', 'customize_service.ts')
+let standin: Standin
 
-const standin = await startStandin()
-try {
-  writeService({ timeout: 30 })
-  await step('deploy', deploys)
-  await step('predict', predicts)
-  await step('capture', captures)
-  await step('batch', answersObject)
-  await step('map', mapsObjects)
-  await step('poison', buriesPoison)
-  await step('deploy again', skips)
-  await step('change an option of batch', updatesBatchOnly)
-  await step('change a hook', updatesHookOnly)
-  await step('info', explains)
-  await step('remove', removes)
-} finally {
-  standin.kill()
-  rmSync(service, { recursive: true, force: true })
-  rmSync(data, { recursive: true, force: true })
-}
+const STEPS: readonly [name: string, work: () => Promise<string>][] = [
+  ['deploy', deploys],
+  ['predict', predicts],
+  ['capture', captures],
+  ['batch', answersObject],
+  ['map', mapsObjects],
+  ['poison', buriesPoison],
+  ['permissions', permits],
+  ['deploy again', skips],
+  ['change an option of batch', updatesBatchOnly],
+  ['a version that answers otherwise in Lambda', refusesVersion],
+  ['change a hook', updatesHookOnly],
+  ['rollback', rollsBack],
+  ['info', explains],
+  ['remove', removes],
+]
+
+test('a stack from deploy to remove, against MiniStack', { skip: lacks('ministack.app') }, async (t) => {
+  const data = mkdtempSync(join(tmpdir(), 'modelayer-standin-'))
+  standin = await startStandin([join(root, 'test', 'deploy', 'standin.py')], '/_ministack/health', (port) => ({
+    BIND_HOST: '127.0.0.1',
+    GATEWAY_PORT: String(port),
+    LAMBDA_EXECUTOR: 'local',
+    S3_DATA_DIR: data,
+  }))
+  try {
+    writeService({ timeout: 30 })
+    for (const [name, work] of STEPS)
+      await t.test(name, async () => {
+        console.log(`${name}: ${await work()}`)
+      })
+  } finally {
+    standin.stop()
+    rmSync(service, { recursive: true, force: true })
+    rmSync(data, { recursive: true, force: true })
+  }
+})
 
 async function deploys() {
   const said = serverless('deploy')
   assert.match(said, /Service deployed to stack digits-dev/)
-  assert.match(said, /5 uploaded \(\d+ bytes\), 0 unchanged/)
+  assert.match(said, /6 uploaded \(\d+ bytes\), 0 unchanged/)
   return uploads(said)
 }
 
@@ -125,7 +126,7 @@ async function buriesPoison() {
 async function skips() {
   const before = await functions()
   const said = serverless('deploy')
-  assert.match(said, /0 uploaded \(0 bytes\), 5 unchanged/)
+  assert.match(said, /0 uploaded \(0 bytes\), 6 unchanged/)
   assert.match(said, /No changes to deploy/)
   assert.deepEqual(await functions(), before)
   return uploads(said)
@@ -140,6 +141,21 @@ async function updatesBatchOnly() {
   return `${uploads(said)}; changed: digits-dev-batch`
 }
 
+/** Here it answers as recorded, so it is packaged and uploaded; the new version does not, so the endpoint stays with the old one. */
+async function refusesVersion() {
+  const text = readFileSync(hook, 'utf8')
+  const elsewhere = "predicted_label: process.env.AWS_LAMBDA_FUNCTION_NAME ? 'nothing' : predicted_label,"
+  writeFileSync(hook, text.replace('{ predicted_label,', `{ ${elsewhere}`))
+  const before = await live()
+  const said = serverless('deploy', 1)
+  writeFileSync(hook, text)
+  assert.match(said, /GoldenCheck/)
+  assert.match(said, /golden requests are not answered as recorded: iris\/\w+: differs at \/data\/resp_data/)
+  assert.deepEqual(await live(), before)
+  await predicts()
+  return /\d+ of \d+ golden requests[^;]*/.exec(said)?.[0] ?? ''
+}
+
 /** Both functions run the hooks, so both hold them; the layers, which are all the rest, stay. */
 async function updatesHookOnly() {
   const before = await functions()
@@ -151,10 +167,95 @@ async function updatesHookOnly() {
   const again = serverless('deploy')
   assert.match(again, /No changes to deploy/)
   assert.equal((await predict()).data?.resp_data?.[0]?.changed, 'yes')
-  const { Aliases } = await rest('/2015-03-31/functions/digits-dev-predict/aliases')
-  assert.deepEqual([Aliases[0].Name, Aliases[0].FunctionVersion], ['live', '2'])
+  assert.ok(Number((await live())['predict live']) > 1)
   return `${uploads(said)}; then ${uploads(again)}`
 }
+
+/** The endpoint answers as before the hook was changed, and a deploy without a change leaves it there. */
+async function rollsBack() {
+  const before = await live()
+  const dry = modelayer('rollback', service, '--dry-run')
+  assert.match(dry, /would go from version \d to 1/)
+  assert.deepEqual(await live(), before)
+  assert.match(modelayer('rollback', service, '--to', '17', { status: 1 }), /version 17/)
+
+  const said = modelayer('rollback', service)
+  assert.equal((await live())['predict live'], '1')
+  assert.equal((await predict()).data?.resp_data?.[0]?.changed, undefined)
+  assert.match(serverless('deploy'), /No changes to deploy/)
+  assert.equal((await live())['predict live'], '1')
+  assert.match(modelayer('rollback', service, { status: 1 }), /a version before 1, which is live/)
+
+  modelayer('rollback', service, '--to', before['predict live']!)
+  assert.deepEqual(await live(), before)
+  assert.equal((await predict()).data?.resp_data?.[0]?.changed, 'yes')
+  return said.trim().split('\n').at(-1)!
+}
+
+/** Each action on each resource of each role, and the same a little beside it. */
+async function permits() {
+  const found: string[] = []
+  for (const [id, pairs] of Object.entries(PERMISSIONS)) {
+    const role = (await roles()).find((r) => r.includes(id))
+    assert.ok(role, `no role ${id}`)
+    for (const [action, resource, decision] of pairs) {
+      const asked = new URLSearchParams({
+        Action: 'SimulatePrincipalPolicy',
+        Version: '2010-05-08',
+        PolicySourceArn: `arn:aws:iam::${ACCOUNT}:role/${role}`,
+        'ActionNames.member.1': action,
+        'ResourceArns.member.1': resource,
+      })
+      const [, answer] = /<EvalDecision>(\w+)/.exec(await query('iam', asked.toString())) ?? []
+      assert.equal(answer === 'allowed', decision, `${id}: ${action} ${resource}: ${answer}`)
+      found.push(action)
+    }
+  }
+  return `${found.length} permissions asked for`
+}
+
+const ACCOUNT = '000000000000'
+const LAMBDA = `arn:aws:lambda:eu-central-1:${ACCOUNT}:function`
+/** role → action, resource, and whether it may */
+const PERMISSIONS: Readonly<Record<string, readonly [action: string, resource: string, may: boolean][]>> = {
+  BatchRole: [
+    ['s3:GetObject', 'arn:aws:s3:::digits-in/incoming/a.jsonl', true],
+    ['s3:GetObject', 'arn:aws:s3:::digits-in/private/a.jsonl', false],
+    ['s3:PutObject', 'arn:aws:s3:::digits-in/incoming/a.jsonl', false],
+    ['s3:DeleteObject', 'arn:aws:s3:::digits-in/incoming/a.jsonl', false],
+    ['s3:PutObject', 'arn:aws:s3:::digits-out/results/a.jsonl', true],
+    ['s3:PutObject', 'arn:aws:s3:::digits-out/a.jsonl', false],
+    ['s3:ListBucket', 'arn:aws:s3:::digits-out', true],
+    ['s3:ListBucket', 'arn:aws:s3:::digits', false],
+    ['s3:DeleteBucket', 'arn:aws:s3:::digits-out', false],
+    ['lambda:InvokeFunction', `${LAMBDA}:digits-dev-predict`, false],
+  ],
+  PredictRole: [
+    [
+      'logs:PutLogEvents',
+      `arn:aws:logs:eu-central-1:${ACCOUNT}:log-group:/aws/lambda/digits-dev-predict:log-stream:a`,
+      true,
+    ],
+    [
+      'logs:PutLogEvents',
+      `arn:aws:logs:eu-central-1:${ACCOUNT}:log-group:/aws/lambda/digits-dev-batch:log-stream:a`,
+      false,
+    ],
+    ['s3:GetObject', 'arn:aws:s3:::digits-in/incoming/a.jsonl', false],
+  ],
+  GoldenRole: [
+    ['lambda:InvokeFunction', `${LAMBDA}:digits-dev-predict:7`, true],
+    ['lambda:InvokeFunction', `${LAMBDA}:digits-dev-predict`, false],
+    ['lambda:InvokeFunction', `${LAMBDA}:digits-dev-batch:7`, false],
+    ['lambda:UpdateAlias', `${LAMBDA}:digits-dev-predict`, false],
+  ],
+}
+
+async function roles(): Promise<string[]> {
+  return named(await query('iam', 'Action=ListRoles&Version=2010-05-08'), 'RoleName')
+}
+
+const named = (text: string, tag: string) => [...text.matchAll(new RegExp(`<${tag}>([^<]+)`, 'g'))].map((m) => m[1]!)
 
 async function explains() {
   const [line] = /curl -H .*/.exec(serverless('info')) ?? []
@@ -175,15 +276,14 @@ async function removes() {
 }
 
 async function inventory(): Promise<Record<string, string[]>> {
-  const named = (text: string, tag: string) => [...text.matchAll(new RegExp(`<${tag}>([^<]+)`, 'g'))].map((m) => m[1]!)
   return {
     functions: (await functions()).map(([name]) => name),
     layers: (await rest('/2018-10-31/layers')).Layers.map((l: { LayerName: string }) => l.LayerName),
     apis: (await rest('/v2/apis', 'apigateway')).items.map((i: { name: string }) => i.name),
     queues: (await sqs('ListQueues', {})).QueueUrls ?? [],
     buckets: named(await s3('GET', ''), 'Name'),
-    roles: named(await query('iam', 'Action=ListRoles&Version=2010-05-08'), 'RoleName'),
     machines: (await states('ListStateMachines', {})).stateMachines.map((m: { name: string }) => m.name),
+    roles: await roles(),
     alarms: named(await query('monitoring', 'Action=DescribeAlarms&Version=2010-08-01'), 'AlarmName'),
   }
 }
@@ -232,7 +332,7 @@ function request(length: number) {
 
 async function predict() {
   const { items } = await rest('/v2/apis', 'apigateway')
-  const answer = await fetch(`${endpoint}/_aws/execute-api/${items[0].apiId}/$default/`, {
+  const answer = await fetch(`${standin.endpoint}/_aws/execute-api/${items[0].apiId}/$default/`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(request(5.1)),
@@ -260,7 +360,7 @@ async function keys(bucket: string): Promise<string[]> {
 }
 
 async function s3(method: string, path: string, body?: string): Promise<string> {
-  const answer = await fetch(`${endpoint}/${path}`, { method, body, headers: signed('s3') })
+  const answer = await fetch(`${standin.endpoint}/${path}`, { method, body, headers: signed('s3') })
   const text = await answer.text()
   assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${text}`)
   return text
@@ -268,7 +368,7 @@ async function s3(method: string, path: string, body?: string): Promise<string> 
 
 async function sqs(action: string, body: object) {
   const type = { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': `AmazonSQS.${action}` }
-  const answer = await fetch(endpoint, {
+  const answer = await fetch(standin.endpoint, {
     method: 'POST',
     headers: { ...signed('sqs'), ...type },
     body: JSON.stringify(body),
@@ -279,7 +379,9 @@ async function sqs(action: string, body: object) {
 async function states(action: string, body: object) {
   const type = { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': `AWSStepFunctions.${action}` }
   const headers = { ...signed('states'), ...type }
-  return JSON.parse(await (await fetch(endpoint, { method: 'POST', headers, body: JSON.stringify(body) })).text())
+  return JSON.parse(
+    await (await fetch(standin.endpoint, { method: 'POST', headers, body: JSON.stringify(body) })).text(),
+  )
 }
 
 async function queueUrl(part: string): Promise<string> {
@@ -289,64 +391,43 @@ async function queueUrl(part: string): Promise<string> {
 
 async function query(name: string, body: string): Promise<string> {
   const type = { 'content-type': 'application/x-www-form-urlencoded' }
-  return (await fetch(endpoint, { method: 'POST', headers: { ...signed(name), ...type }, body })).text()
+  return (await fetch(standin.endpoint, { method: 'POST', headers: { ...signed(name), ...type }, body })).text()
 }
 
 async function rest(path: string, name = 'lambda') {
-  return JSON.parse(await (await fetch(`${endpoint}${path}`, { headers: signed(name) })).text())
+  return JSON.parse(await (await fetch(`${standin.endpoint}${path}`, { headers: signed(name) })).text())
 }
 
-/** The stand-in reads from it which service and region are meant, and checks no signature. */
-function signed(name: string) {
-  const credential = `test/20260101/eu-central-1/${name}/aws4_request`
-  return { authorization: `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=host, Signature=0` }
+async function live(): Promise<Record<string, string>> {
+  const found: Record<string, string> = {}
+  for (const name of ['predict', 'batch']) {
+    const { Aliases } = await rest(`/2015-03-31/functions/digits-dev-${name}/aliases`)
+    for (const a of Aliases) found[`${name} ${a.Name}`] = a.FunctionVersion
+  }
+  return found
 }
 
-function serverless(command: string): string {
+/** Standard output of the command; `status` is how it must end. */
+function modelayer(...words: (string | { status: number })[]): string {
+  const args = words.filter((w) => typeof w === 'string')
+  const expected = words.find((w) => typeof w !== 'string')?.status ?? 0
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'bin', 'modelayer'), ...args], {
+    env: standin.env,
+    encoding: 'utf8',
+  })
+  assert.equal(status, expected, stdout + stderr)
+  return expected === 0 ? stdout : stderr
+}
+
+function serverless(command: string, expected = 0): string {
   const bin = join(root, 'node_modules', '.bin', 'serverless')
   const { status, stdout, stderr } = spawnSync(bin, [command], {
     cwd: service,
-    env,
+    env: standin.env,
     encoding: 'utf8',
     timeout: 180_000,
   })
   const said = stdout + stderr
-  assert.equal(status, 0, said)
+  assert.equal(status, expected, said)
   return said
-}
-
-async function startStandin(): Promise<ChildProcess> {
-  const child = spawn(python, [join(root, 'test', 'deploy', 'standin.py')], {
-    env: { ...env, BIND_HOST: '127.0.0.1', GATEWAY_PORT: String(port), LAMBDA_EXECUTOR: 'local', S3_DATA_DIR: data },
-    stdio: ['ignore', process.env.STANDIN_LOG ? 'inherit' : 'ignore', process.env.STANDIN_LOG ? 'inherit' : 'ignore'],
-  })
-  const up = () =>
-    fetch(`${endpoint}/_ministack/health`).then(
-      (r) => r.ok || undefined,
-      () => undefined,
-    )
-  await until('MiniStack', up)
-  return child
-}
-
-async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-  for (let i = 0; i < 240; i++) {
-    const found = await look()
-    if (found !== undefined) return found
-    await sleep(250)
-  }
-  throw new Error(`${what} did not come within a minute`)
-}
-
-async function step(name: string, work: () => Promise<string>): Promise<void> {
-  const start = Date.now()
-  console.log(`${name}: ${await work()} (${((Date.now() - start) / 1000).toFixed(1)} s)`)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((done) => server.once('listening', done))
-  const address = server.address()
-  await new Promise((done) => server.close(done))
-  return typeof address === 'object' && address ? address.port : 4566
 }
