@@ -1,8 +1,12 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { BatchSettings } from './batch/setup.ts'
 import type { AppError } from './errors.ts'
+import type { FetchSettings } from './fetch/fetch.ts'
 import { type App, createApp } from './http/app.ts'
 import { parseLabels } from './labels.ts'
 import { logged, toAppError, writeLine } from './log.ts'
+import { FETCH_FILE } from './manifest.ts'
 import { type ModelStore, openStore, type StoreOptions } from './models.ts'
 import { threadsFor } from './session.ts'
 
@@ -29,6 +33,30 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     defaultModel: env.MODELAYER_DEFAULT_MODEL || undefined,
     labels: env.MODELAYER_LABELS ?? '',
     cors: env.MODELAYER_CORS === '1' || env.MODELAYER_CORS === 'true',
+  }
+}
+
+/** MODELAYER_MODELS says where the files of models are that are in no layer, MODELAYER_MODELS_ROOT on which shared disk they are kept. */
+export function readFetchSettings(env: NodeJS.ProcessEnv = process.env): FetchSettings {
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: token } = env
+  const [, bucket, prefix = ''] = /^s3:\/\/([^/]+)\/?(.*)$/.exec(env.MODELAYER_MODELS ?? '') ?? []
+  const shared = env.MODELAYER_MODELS_ROOT || undefined
+  return {
+    store:
+      bucket === undefined
+        ? undefined
+        : {
+            bucket,
+            prefix: prefix === '' ? '' : prefix.replace(/\/*$/, '/'),
+            region: env.AWS_REGION || env.AWS_DEFAULT_REGION || 'us-east-1',
+            endpoint: env.AWS_ENDPOINT_URL_S3 || env.AWS_ENDPOINT_URL || undefined,
+            credentials:
+              accessKeyId && secretAccessKey
+                ? { accessKeyId, secretAccessKey, ...(token && { sessionToken: token }) }
+                : undefined,
+          },
+    root: shared ?? '/tmp/modelayer',
+    shared: shared !== undefined,
   }
 }
 
@@ -67,6 +95,7 @@ export async function bootStore(settings: Settings = readSettings()): Promise<Mo
     defaultModel,
     threads: threadsFor(memoryMb),
     labels: parseLabels(labels),
+    place: placeOf,
   }))
   const names = new Set(store.models.map((m) => m.manifest.model))
   if (names.size === 1 || defaultModel !== undefined) {
@@ -78,6 +107,15 @@ export async function bootStore(settings: Settings = readSettings()): Promise<Mo
     }
   }
   return store
+}
+
+/** A model that is too large for a layer has left a list of its files there. */
+async function placeOf(dir: string): Promise<string> {
+  if (!existsSync(join(dir, FETCH_FILE))) return dir
+  const { fetchModel } = await import('./fetch/fetch.ts')
+  const { dir: fetched, bytes, ms } = await fetchModel(dir, readFetchSettings())
+  writeLine({ level: 'info', message: 'Model fetched', bytesIn: bytes, ms: { fetch: Math.round(ms) } })
+  return fetched
 }
 
 /** Layers do not change while the process lives, so a store that cannot be opened stays so. */

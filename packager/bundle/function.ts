@@ -1,7 +1,9 @@
+import { copyFile, stat } from 'node:fs/promises'
 import { basename, join, relative, resolve } from 'node:path'
 import { type BuildOptions, build } from 'esbuild'
 import { AppError } from '../../src/errors.ts'
 import { projectRoot } from '../root.ts'
+import { apart, FETCH_FILE, FETCH_SOURCE } from './apart.ts'
 import { importedLater, LATER_ENTRY, LATER_FILE, later } from './later.ts'
 import { natives, SHARP_FILE } from './natives.ts'
 
@@ -12,14 +14,20 @@ export interface FunctionBundle {
   readonly inputs: readonly string[]
 }
 
+/** Handler of functions whose init waits for a model to be fetched. */
+const PREPARED_FILE = 'prepared.mjs'
 const PACKAGER = /^packager[\\/](?!bundle[\\/]onnxruntime\.ts$)/
 const SDK = [/node_modules[\\/]@aws-sdk[\\/]/, /node_modules[\\/]@smithy[\\/]/] as const
 
 /**
  * What must not be on a function's path: the SDK costs more than loading a small model (30 to 70 ms of a cold start). A batch reads S3
- * and nobody waits for its first answer.
+ * and nobody waits for its first answer. Of the SDK, what fetches models needs the signer.
  */
-const KEPT_OUT: Readonly<Record<string, readonly RegExp[]>> = { batch: [PACKAGER], '': [PACKAGER, ...SDK] }
+const KEPT_OUT: Readonly<Record<string, readonly RegExp[]>> = {
+  batch: [PACKAGER],
+  '': [PACKAGER, ...SDK],
+  [FETCH_FILE]: [PACKAGER, SDK[0]],
+}
 
 /**
  * CommonJS, because an ES module entry costs 1.5 to 2 ms more. A dynamic import stays lazy: it becomes a `require` when it is
@@ -52,15 +60,24 @@ export async function bundleFunction(name: string, entry: string, outdir: string
   const first = whole
     ? undefined
     : await build({ ...common, entryPoints, plugins: [natives], write: false }).catch(fail)
-  const modules = first ? importedLater(first.metafile, root) : []
+  const imported = first ? importedLater(first.metafile, root) : []
+  const fetch = join(root, FETCH_SOURCE)
+  const fetches = imported.includes(fetch)
+  const modules = imported.filter((m) => m !== fetch)
   const { metafile } = await build({
     ...common,
-    entryPoints: modules.length > 0 ? { ...entryPoints, [LATER_FILE.replace('.js', '')]: LATER_ENTRY } : entryPoints,
-    plugins: [natives, later(modules, root)],
+    entryPoints: {
+      ...entryPoints,
+      ...(modules.length > 0 && { [LATER_FILE.replace('.js', '')]: LATER_ENTRY }),
+      ...(fetches && { [FETCH_FILE.replace('.js', '')]: fetch }),
+    },
+    plugins: fetches ? [natives, apart, later(modules, root)] : [natives, later(modules, root)],
   }).catch(fail)
   const inputs = Object.keys(metafile.inputs)
-  const out = KEPT_OUT[name] ?? KEPT_OUT['']!
-  const wrong = inputs.find((i) => out.some((k) => k.test(i)))
+  const wrong = Object.entries(metafile.outputs).flatMap(([path, o]) => {
+    const out = KEPT_OUT[name] ?? KEPT_OUT[basename(path)] ?? KEPT_OUT['']!
+    return Object.keys(o.inputs).filter((i) => out.some((k) => k.test(i)))
+  })[0]
   if (wrong)
     throw new AppError('BAD_ARTIFACT', {
       where: relative(root, entry),
@@ -72,7 +89,14 @@ export async function bundleFunction(name: string, entry: string, outdir: string
   const files = outputs
     .map(([path, { bytes }]) => ({ name: basename(path), path: resolve(root, path), bytes }))
     .filter((f) => !f.name.startsWith(SHARP_FILE) || usesSharp)
+  if (fetches) files.push(await prepared(outdir))
   return { files: files.sort((a, b) => (a.name < b.name ? -1 : 1)), inputs }
+}
+
+async function prepared(outdir: string) {
+  const path = join(outdir, PREPARED_FILE)
+  await copyFile(join(projectRoot(), 'functions', PREPARED_FILE), path)
+  return { name: PREPARED_FILE, path, bytes: (await stat(path)).size }
 }
 
 /** The source of a function, in the clone or the installed package. */
