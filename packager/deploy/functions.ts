@@ -70,7 +70,7 @@ export function authFlags({ auth, api }: HttpOptions, region: string): string[] 
 function common(o: DeployOptions): object {
   const { securityGroups, subnets } = o.vpc ?? {}
   return {
-    runtime: o.runtime,
+    ...(o.container === undefined && { runtime: o.runtime }),
     architecture: o.arch === 'x64' ? 'x86_64' : 'arm64',
     memorySize: o.memory,
     logRetentionInDays: o.logDays,
@@ -86,17 +86,21 @@ export interface FunctionPlace {
   readonly artifact: string
 }
 
+/** Its own zip, or the image that holds all functions. osls looks for a zip of the whole service unless a function says otherwise. */
+const codeOf = ({ container }: DeployOptions, handler: string, artifact: string) =>
+  container === undefined
+    ? { handler, package: { individually: true, artifact } }
+    : { image: { uri: container, command: [handler] } }
+
 export function predictFunction(o: DeployOptions, { name, artifact }: FunctionPlace, endpoint: Endpoint | undefined) {
   const { reserved, provisioned } = o.concurrency
   const { events = [], url, environment } = endpoint ?? {}
   return {
     ...common(o),
+    ...codeOf(o, 'predict.handler', artifact),
     name,
-    handler: 'predict.handler',
     role: 'PredictRole',
     timeout: o.timeout,
-    // osls looks for a zip of the whole service unless a function says that it brings its own
-    package: { individually: true, artifact },
     events,
     ...(url && { url }),
     ...(environment && { environment }),
@@ -111,11 +115,10 @@ export function batchFunction(o: DeployOptions, { name, artifact }: FunctionPlac
   return {
     ...common(o),
     ...(batch.memory !== undefined && { memorySize: batch.memory }),
+    ...codeOf(o, 'batch.handler', artifact),
     name,
-    handler: 'batch.handler',
     role: 'BatchRole',
     timeout: batch.timeout,
-    package: { individually: true, artifact },
     environment: {
       MODELAYER_BATCH_INPUT: s3(batch.input),
       MODELAYER_BATCH_OUTPUT: s3(batch.output),

@@ -1,5 +1,7 @@
 import { type BatchOptions as JobOptions, readOptions as readJobOptions } from '../../src/batch/setup.ts'
+import { STORAGES, type Storage } from '../fit/demand.ts'
 import { choice, flag, integer, object, type Raw, strings, text, usage } from './checks.ts'
+import { checkStorage, type Efs, readEfs } from './storage.ts'
 
 /** `custom.modelayer` of a serverless.yml, checked and with its defaults. */
 export interface DeployOptions {
@@ -12,6 +14,12 @@ export interface DeployOptions {
   /** seconds */
   readonly timeout: number
   readonly image: boolean
+  /** where models go */
+  readonly storage: Storage
+  /** a file system for them */
+  readonly efs: Efs | undefined
+  /** URI of the image that was built from the context */
+  readonly container: string | undefined
   readonly concurrency: { readonly reserved?: number; readonly provisioned?: number }
   readonly vpc?: { readonly securityGroups: readonly string[]; readonly subnets: readonly string[] }
   readonly tracing: boolean
@@ -73,6 +81,10 @@ const KEYS = {
   memory: (v) => integer(v, 'memory', 128, 10_240, 1769),
   timeout: (v) => integer(v, 'timeout', 1, 900, 29),
   image: (v) => flag(v, 'image', true),
+  storage: (v) => choice(v, 'storage', STORAGES, 'auto'),
+  efs: readEfs,
+  container: (v) =>
+    text(v, 'container', /^\d{12}\.dkr\.ecr\.[^/]+\/[^@]+@sha256:[0-9a-f]{64}$/, 'REPOSITORY@sha256:DIGEST in ECR'),
   concurrency: readConcurrency,
   vpc: (v) => (v === undefined ? undefined : readVpc(v)),
   tracing: (v) => flag(v, 'tracing', false),
@@ -89,7 +101,9 @@ const KEYS = {
 export function readOptions(raw: unknown): DeployOptions {
   const o = object(raw, '', Object.keys(KEYS))
   const read = Object.fromEntries(Object.entries(KEYS).map(([key, check]) => [key, check(o[key])]))
-  return read as { [K in keyof typeof KEYS]: ReturnType<(typeof KEYS)[K]> }
+  const options = read as { [K in keyof typeof KEYS]: ReturnType<(typeof KEYS)[K]> }
+  checkStorage(options)
+  return options
 }
 
 function readModels(raw: unknown): DeployOptions['models'] {

@@ -22,6 +22,7 @@ import {
   throttle,
   wideStatements,
 } from './resources.ts'
+import { imageMissing, storageStatements, storageUploads, storeFunction } from './storage.ts'
 import type { DeploymentBucket } from './upload.ts'
 
 /** What the plugin uses of osls. */
@@ -151,14 +152,18 @@ export default class ModelayerPlugin {
     const { silenceTelemetry } = await import('../../src/boot.ts')
     silenceTelemetry()
     this.packages = await this.open()
-    const { index, budgets } = await pack(this.packages, {
+    const { planTable } = await import('../fit/table.ts')
+    const { storage, efs, memory, container } = this.options
+    const { index, budgets, plan } = await pack(this.packages, {
       out: this.out,
       arch: [this.options.arch],
       image: this.options.image,
       reporter: reporter(this.utils),
+      fit: { storage, efs: efs !== undefined, memory },
     })
     this.index = index
-    this.utils.log.notice(`\n${budgetTable(budgets)}`)
+    this.utils.log.notice(`\n${budgetTable(budgets)}\n\n${planTable(plan)}`)
+    if (index.images && container === undefined) throw imageMissing(this.out, index, this.options.arch)
   }
 
   /** `deploy function` looks for roles in the service file, where ours are not; the function keeps the one it has. */
@@ -186,14 +191,24 @@ export default class ModelayerPlugin {
   }
 
   private functions(): DistIndex['functions'] {
+    if (this.options.container !== undefined) return []
     return (this.index?.functions ?? []).filter((f) => this.serverless.service.functions[f.name] !== undefined)
   }
 
   private attachLayers(): void {
     const references = this.layers().map((l) => ({ Ref: layerId(l) }))
     for (const name of ['predict', 'batch']) {
-      const f = this.serverless.service.functions[name] as { layers?: unknown } | undefined
-      if (f) f.layers = references
+      const f = this.serverless.service.functions[name] as object | undefined
+      if (f && references.length > 0) Object.assign(f, { layers: references })
+      if (f && this.index)
+        storeFunction(
+          f,
+          this.index,
+          this.options,
+          this.deploymentBucket,
+          name,
+          this.serverless.service.custom?.modelayer,
+        )
     }
     // events and permissions then go to the alias; with provisioned concurrency osls makes one of its own
     const { functions, provider } = this.serverless.service
@@ -201,12 +216,17 @@ export default class ModelayerPlugin {
       Object.assign(functions.predict as object, { targetAlias: LIVE })
   }
 
+  private get deploymentBucket() {
+    return { Ref: this.aws.naming.getDeploymentBucketLogicalId() }
+  }
+
   private addResources(): void {
     const template = this.serverless.service.provider.compiledCloudFormationTemplate
     if (!template) return
     const { http, batch, kmsKey } = this.options
-    const bucket = { Ref: this.aws.naming.getDeploymentBucketLogicalId() }
-    const more = [...wideStatements(this.options), ...keyStatements(kmsKey)]
+    const bucket = this.deploymentBucket
+    const stored = this.index ? storageStatements(this.index, this.options, bucket) : []
+    const more = [...stored, ...wideStatements(this.options), ...keyStatements(kmsKey)]
     const { functionName } = this
     Object.assign(
       template.Resources,
@@ -248,6 +268,7 @@ export default class ModelayerPlugin {
     const wanted = [
       ...this.layers().map((l) => ({ key: layerKey(l), file: join(this.out, l.file) })),
       ...this.functions().map((f) => ({ key: functionKey(f), file: join(this.out, f.file) })),
+      ...(this.index ? storageUploads(this.index, this.out) : []),
     ]
     const { sent, bytes, unchanged } = await bucket.upload(wanted)
     this.utils.log.notice(`Layers and functions: ${sent} uploaded (${bytes} bytes), ${unchanged} unchanged`)

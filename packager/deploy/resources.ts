@@ -9,6 +9,7 @@ export type Statement = {
   readonly Effect: 'Allow'
   readonly Action: readonly string[]
   readonly Resource: Json
+  readonly Condition?: Json
 }
 
 const LAMBDA_ARCH = { arm64: 'arm64', x64: 'x86_64' } as const
