@@ -15,9 +15,12 @@ const PARALLEL = 8
 const ATTEMPTS = 5
 const HASHED_AT_ONCE = 2 ** 20
 
+/** How much of a range may be written before it is noted: what a process that is killed has to fetch again. */
+const NOTED = 2 ** 18
+
 /**
- * An object → a file, by ranges in parallel, each written where it belongs. The file has its name only when its hash is right. Which
- * ranges are there is kept beside it: Lambda keeps /tmp when an invocation runs into its timeout, and the next one goes on.
+ * An object → a file, by ranges in parallel, each written where it belongs. The file has its name only when its hash is right. How much
+ * of each range is there is kept beside it: Lambda keeps /tmp when an invocation runs into its timeout, and the next one goes on.
  */
 export async function download(get: GetRange, blob: Blob, file: string): Promise<void> {
   const kept = await attempt(get, blob, file)
@@ -47,10 +50,10 @@ async function attempt(get: GetRange, blob: Blob, file: string): Promise<'right'
   let right: boolean
   let resumed: boolean
   try {
-    const done = await doneRanges(log, data, blob, count)
-    resumed = done.includes(true)
+    const have = await written(log, data, blob, count)
+    resumed = have.some((n) => n > 0)
     await data.truncate(blob.bytes)
-    right = (await fill(get, blob, data, log, done)) === blob.sha256
+    right = (await fill(get, blob, data, log, have)) === blob.sha256
   } finally {
     await Promise.all([data.close(), log.close()])
   }
@@ -60,24 +63,26 @@ async function attempt(get: GetRange, blob: Blob, file: string): Promise<'right'
   return right ? 'right' : resumed ? 'wrong, resumed' : 'wrong'
 }
 
-/** A byte for each range, 1 where it is written. */
-async function doneRanges(log: FileHandle, data: FileHandle, blob: Blob, count: number): Promise<boolean[]> {
-  const bytes = Buffer.alloc(count)
-  if ((await data.stat()).size === blob.bytes) await log.read(bytes, 0, count, 0)
-  return Array.from(bytes, (b) => b === 1)
+/** Bytes of each range that an earlier process wrote. */
+async function written(log: FileHandle, data: FileHandle, blob: Blob, count: number): Promise<Uint32Array> {
+  const have = new Uint32Array(count)
+  if ((await data.stat()).size === blob.bytes) await log.read(have, 0, have.byteLength, 0)
+  // a damaged note is found by the hash; it must not lead out of the file
+  return have.map((n, i) => Math.min(n, Math.min((i + 1) * RANGE, blob.bytes) - i * RANGE))
 }
 
 /** The hash of the whole, computed behind the ranges as they come in. */
-async function fill(get: GetRange, blob: Blob, data: FileHandle, log: FileHandle, done: boolean[]): Promise<string> {
+async function fill(get: GetRange, blob: Blob, data: FileHandle, log: FileHandle, have: Uint32Array): Promise<string> {
   const hash = createHash('sha256')
   const buffer = Buffer.allocUnsafe(HASHED_AT_ONCE)
   const stop = new AbortController()
   const bounds = (i: number) => [i * RANGE, Math.min((i + 1) * RANGE, blob.bytes)] as const
+  const missing = (i: number) => bounds(i)[1] - bounds(i)[0] - have[i]!
   let hashed = 0
   let hashing = Promise.resolve()
 
   async function advance(): Promise<void> {
-    for (; done[hashed]; hashed++) {
+    for (; hashed < have.length && missing(hashed) === 0; hashed++) {
       const [from, to] = bounds(hashed)
       for (let at = from; at < to; ) {
         const { bytesRead } = await data.read(buffer, 0, Math.min(HASHED_AT_ONCE, to - at), at)
@@ -89,27 +94,27 @@ async function fill(get: GetRange, blob: Blob, data: FileHandle, log: FileHandle
   }
   async function range(i: number): Promise<void> {
     const [from, to] = bounds(i)
-    for (let tries = 1; ; tries++) {
-      let at = from
-      const take = async (chunk: Uint8Array) => {
-        await data.write(chunk, 0, chunk.length, at)
-        at += chunk.length
-      }
+    let noted = have[i]!
+    const take = async (chunk: Uint8Array) => {
+      await data.write(chunk, 0, chunk.length, from + have[i]!)
+      have[i]! += chunk.length
+      if (have[i]! - noted < NOTED && missing(i) > 0) return
+      noted = have[i]!
+      await log.write(have, 4 * i, 4, 4 * i)
+    }
+    for (let tries = 1; missing(i) > 0; tries++) {
       try {
-        await get(blob.sha256, from, to, take, stop.signal)
-        break
+        await get(blob.sha256, from + have[i]!, to, take, stop.signal)
       } catch (e) {
         if (!isAppError(e) || e.code !== 'MODEL_UNREACHABLE' || tries === ATTEMPTS) throw e
         await sleep(100 * 2 ** tries * (0.5 + Math.random()), undefined, { signal: stop.signal })
       }
     }
-    await log.write(Uint8Array.of(1), 0, 1, i)
-    done[i] = true
     hashing = hashing.then(advance)
     await hashing
   }
 
-  const waiting = done.flatMap((there, i) => (there ? [] : [i])).values()
+  const waiting = [...have.keys()].filter((i) => missing(i) > 0).values()
   const worker = async () => {
     for (const i of waiting) {
       if (stop.signal.aborted) return

@@ -45,7 +45,7 @@ export async function openStore(store: Store): Promise<{ get: GetRange; close():
       got: 'none',
       fix: 'Lambda sets them from the role of the function.',
     })
-  const signer = new SignatureV4({ service: 's3', region, credentials, sha256: Sha256, uriEscapePath: false })
+  const sign = signerOf(region, credentials)
   const base = baseOf(store)
   const http = base.protocol === 'http:' ? await import('node:http') : await import('node:https')
   const agent: Agent = new http.Agent({ keepAlive: true })
@@ -53,9 +53,7 @@ export async function openStore(store: Store): Promise<{ get: GetRange; close():
   const get: GetRange = async (name, from, to, take, signal) => {
     const where = `${placeOf(store)}${name}`
     const path = `${base.pathname}${store.prefix}${name}`
-    const unsigned = { host: base.host, range: `bytes=${from}-${to - 1}`, 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' }
-    const { protocol, hostname } = base
-    const { headers } = await signer.sign({ method: 'GET', protocol, hostname, path, query: {}, headers: unsigned })
+    const headers = await sign(base, path, `bytes=${from}-${to - 1}`)
     const request = http.request(new URL(path, base), { agent, headers, signal, timeout: SILENCE_MS })
     try {
       const response = await answered(request)
@@ -80,6 +78,18 @@ export async function openStore(store: Store): Promise<{ get: GetRange; close():
     }
   }
   return { get, close: () => agent.destroy() }
+}
+
+/** Of no body at all. */
+const EMPTY = createHash('sha256').digest('hex')
+
+export function signerOf(region: string, credentials: Credentials) {
+  const signer = new SignatureV4({ service: 's3', region, credentials, sha256: Sha256, uriEscapePath: false })
+  return async ({ protocol, hostname, host }: URL, path: string, range: string, signingDate = new Date()) => {
+    const unsigned = { host, range, 'x-amz-content-sha256': EMPTY }
+    const request = { method: 'GET', protocol, hostname, path, query: {}, headers: unsigned }
+    return (await signer.sign(request, { signingDate })).headers
+  }
 }
 
 const NETWORK =
