@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { AppError } from '../../src/errors.ts'
 import { LIMITS } from '../fit/limits.ts'
+import { ROOM_MB } from '../fit/solve.ts'
 import type { Arch } from '../layers/definition.ts'
 import type { DistIndex } from '../layers/dist.ts'
 import { imageCommands } from '../layers/image.ts'
@@ -118,5 +119,5 @@ export function memoryOf(index: DistIndex, given: number, asked: boolean, where:
   const { memory } = index.plan
   if (given >= memory) return given
   if (asked) throw usage(where, `at least ${memory}: the largest model has to fit`, String(given))
-  return memory
+  return memory + ROOM_MB
 }

@@ -21,7 +21,7 @@ export interface PlanLine {
 export interface Needs {
   /** MB of /tmp */
   readonly tmp: number
-  /** MB of memory */
+  /** MB of memory without which it does not start */
   readonly memory: number
 }
 
@@ -33,8 +33,10 @@ export interface Plan extends Needs {
   readonly wants: readonly { readonly model: ModelDemand; readonly kind: WeightsKind }[]
 }
 
-/** Node, onnxruntime, libvips and the buffers of a request: measured by test/deploy/big.ts. */
-const BASE_MB = 160
+/** Node and onnxruntime, beside the weights: less does not start. Measured by test/deploy/big.ts. */
+const BASE_MB = 64
+/** For requests, when it is ours to choose. */
+export const ROOM_MB = 128
 
 /** Sizes in, moves out: the cheapest that make everything fit, each with its reason. */
 export function solve(demand: Demand, limits: Limits): Plan {
@@ -103,7 +105,7 @@ function resources(s: State): PlanLine[] {
     })
   else if (s.demand.memory !== undefined && memory > s.demand.memory)
     lines.push({
-      move: `${memory} MB of memory`,
+      move: `${memory + ROOM_MB} MB of memory`,
       done: true,
       models: all,
       reason: `${weights} of weights do not fit into ${s.demand.memory} MB`,

@@ -72,11 +72,10 @@ function quantise(values: Float32Array, dims: readonly number[], channels: reado
     for (let c = 0; c < count; c++)
       for (let j = 0; j < inner; j++, i++) {
         const size = Math.abs(values[i]!)
-        // NaN wins, so that it is seen
-        if (!(size <= scales[c]!)) scales[c] = size
+        if (!Number.isFinite(size)) return undefined
+        if (size > scales[c]!) scales[c] = size
       }
-  if (!scales.every(Number.isFinite)) return undefined
-  for (let c = 0; c < count; c++) scales[c] = scales[c] === 0 ? 1 : scales[c]! / 127
+  for (let c = 0; c < count; c++) scales[c] = Math.fround(scales[c]! / 127) || 1
   const bytes = new Int8Array(values.length)
   for (let o = 0, i = 0; o < outer; o++)
     for (let c = 0; c < count; c++) for (let j = 0; j < inner; j++, i++) bytes[i] = Math.round(values[i]! / scales[c]!)

@@ -18,6 +18,7 @@ import { bytes, table } from '../../packager/cli/table.ts'
 import { storageUploads } from '../../packager/deploy/storage.ts'
 import { DeploymentBucket } from '../../packager/deploy/upload.ts'
 import { LIMITS } from '../../packager/fit/limits.ts'
+import { ROOM_MB } from '../../packager/fit/solve.ts'
 import { planTable } from '../../packager/fit/table.ts'
 import { budgetTable } from '../../packager/layers/budget.ts'
 import type { Arch } from '../../packager/layers/definition.ts'
@@ -27,7 +28,7 @@ import { projectRoot } from '../../packager/root.ts'
 import { bootOptions } from '../../packager/sandbox/dist.ts'
 import { httpEvent } from '../../packager/sandbox/events.ts'
 import { Sandbox } from '../../packager/sandbox/sandbox.ts'
-import { apply, bytesOfMlp, type Mlp, mlpPackage, rowOf, weightsOf } from '../fixtures/budget/mlp.ts'
+import { apply, type Mlp, mlpPackage, rowOf, weightsOf } from '../fixtures/budget/mlp.ts'
 
 process.env.ORT_DISABLE_TELEMETRY = '1'
 const arch = process.arch as Arch
@@ -57,7 +58,7 @@ async function layers(name: keyof typeof MODELS): Promise<string> {
   const p = await built(name)
   assert.equal(p.index.fetched.length, 0)
   for (const b of p.budgets) assert.ok(b.unzipped <= LIMITS.unzipped, `${b.unzipped} bytes`)
-  const rows = [await run(name, p, 1769, {}), await run(name, p, p.index.plan.memory, {})]
+  const rows = [await run(name, p, 1769, {}), await run(name, p, p.index.plan.memory + ROOM_MB, {})]
   return `${bytes(p.budgets[0]!.unzipped)} of ${bytes(LIMITS.unzipped)}\n${report(rows)}`
 }
 
@@ -87,7 +88,7 @@ async function fetches(name: keyof typeof MODELS): Promise<string> {
     const rows = [
       await run(name, p, 3008, env),
       await run(name, p, 1769, env),
-      await run(name, p, p.index.plan.memory, env),
+      await run(name, p, p.index.plan.memory + ROOM_MB, env),
     ]
     return `${sent} object of ${bytes(up)} uploaded, then none\n${report(rows)}`
   } finally {

@@ -15,6 +15,9 @@ test('ten lines are enough: everything else has a default', () => {
     memory: 1769,
     timeout: 29,
     image: true,
+    storage: 'auto',
+    efs: undefined,
+    container: undefined,
     concurrency: {},
     vpc: undefined,
     tracing: false,
@@ -49,6 +52,19 @@ test('batches: prefixes end in a slash, and attempts are counted', () => {
   })
 })
 
+const EFS = {
+  fileSystem: 'arn:aws:elasticfilesystem:eu-central-1:123456789012:file-system/fs-0123456789abcdef0',
+  accessPoint: 'arn:aws:elasticfilesystem:eu-central-1:123456789012:access-point/fsap-0123456789abcdef0',
+}
+const IMAGE = `123456789012.dkr.ecr.eu-central-1.amazonaws.com/digits@sha256:${'0'.repeat(64)}`
+
+test('models go where the service file says', () => {
+  const vpc = { securityGroups: ['sg-1'], subnets: ['subnet-1'] }
+  const o = readOptions({ models, storage: 'efs', efs: EFS, vpc })
+  assert.deepEqual([o.storage, o.efs], ['efs', EFS])
+  assert.equal(readOptions({ models, storage: 'image', container: IMAGE }).container, IMAGE)
+})
+
 /** what is wrong → what the message has to name */
 const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['no options', undefined, /custom\.modelayer/, /an object/, /nothing/],
@@ -64,6 +80,23 @@ const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['memory as text', { models, memory: '512' }, /memory/, /an integer/],
   ['half a second', { models, timeout: 0.5 }, /timeout/, /from 1 to 900/],
   ['image as text', { models, image: 'no' }, /image/, /true or false/],
+  ['another storage', { models, storage: 'disk' }, /storage/, /auto, layer, s3, efs, image/],
+  ['a file system without its ARNs', { models, storage: 'efs' }, /efs: \{ fileSystem, accessPoint \}/],
+  ['a file system without a VPC', { models, efs: EFS }, /vpc beside efs/],
+  [
+    'an access point that is none',
+    { models, efs: { ...EFS, accessPoint: 'fsap-1' } },
+    /efs\.accessPoint/,
+    /access-point/,
+  ],
+  ['half a file system', { models, efs: { fileSystem: EFS.fileSystem } }, /efs\.accessPoint/, /nothing/],
+  [
+    'an image by its tag',
+    { models, storage: 'image', container: IMAGE.replace(/@.*/, ':latest') },
+    /container/,
+    /DIGEST/,
+  ],
+  ['an image beside layers', { models, container: IMAGE }, /storage: image beside container/],
   ['no reserved concurrency at all', { models, concurrency: { reserved: 0 } }, /concurrency\.reserved/, /from 1/],
   ['an unknown kind of concurrency', { models, concurrency: { max: 1 } }, /'max'/, /reserved, provisioned/],
   ['a VPC without subnets', { models, vpc: { securityGroups: ['sg-1'] } }, /vpc\.subnets/, /a list of texts/],
@@ -116,7 +149,20 @@ for (const [name, raw, ...says] of WRONG)
 
 test('whatever a service file says, only our own errors come out', () => {
   const value = fc.anything({ maxDepth: 3 })
-  const keys = ['models', 'http', 'batch', 'vpc', 'memory', 'tags', 'alarms', 'concurrency', 'logDays'] as const
+  const keys = [
+    'models',
+    'http',
+    'batch',
+    'vpc',
+    'memory',
+    'tags',
+    'alarms',
+    'concurrency',
+    'logDays',
+    'storage',
+    'efs',
+    'container',
+  ] as const
   const some = fc.dictionary(fc.constantFrom(...keys), value)
   fc.assert(
     fc.property(some, (o) => {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { digestOf } from '../../packager/deploy/upload.ts'
 import { projectRoot } from '../../packager/root.ts'
+import { mlpPackage } from '../fixtures/budget/mlp.ts'
 
 interface Resource {
   readonly Type: string
@@ -18,20 +19,38 @@ const root = projectRoot()
 mkdirSync(join(root, 'build'), { recursive: true })
 const work = mkdtempSync(join(root, 'build', 'deploy-unit-'))
 after(() => rmSync(work, { recursive: true, force: true }))
+// large enough to be moved
+mlpPackage(work, { width: 600, layers: 1 }, { name: 'mlp' })
 cpSync(join(root, 'examples', 'iris'), join(work, 'iris'), { recursive: true })
 
 const packagedTemplate = () =>
   JSON.parse(readFileSync(join(work, '.serverless', 'cloudformation-template-update-stack.json'), 'utf8'))
 
+/** What `serverless package` says where it must not succeed. */
+function refused(options: string, model?: string): string {
+  const { status, said } = serverlessPackage(options, model)
+  assert.notEqual(status, 0, said)
+  return said
+}
+
 /** As a user without an account: no credentials, and an endpoint where nobody listens. */
 function packaged(options: string): Record<string, Resource> {
+  const { status, said } = serverlessPackage(options)
+  assert.equal(status, 0, said)
+  return packagedTemplate().Resources
+}
+
+function serverlessPackage(
+  options: string,
+  model = options.includes('storage:') ? 'mlp: ./mlp' : 'iris: ./iris',
+): { status: number | null; said: string } {
   const yml = `service: digits
 frameworkVersion: '*'
 provider: { name: aws, region: eu-central-1 }
 plugins: [modelayer/serverless]
 custom:
   modelayer:
-    models: { iris: ./iris }
+    models: { ${model} }
     arch: ${process.arch}
     image: false
 ${options}`
@@ -45,8 +64,7 @@ ${options}`
   }
   const bin = join(root, 'node_modules', '.bin', 'serverless')
   const { status, stdout, stderr } = spawnSync(bin, ['package'], { cwd: work, env, encoding: 'utf8' })
-  assert.equal(status, 0, stdout + stderr)
-  return packagedTemplate().Resources
+  return { status, said: stdout + stderr }
 }
 
 const built = existsSync(join(root, 'build', 'serverless.mjs')) ? false : 'npm run build comes first'
@@ -166,6 +184,80 @@ test('keys: a REST API that takes bytes, with a usage plan', { skip: built }, ()
   assert.match(template, /ApiGatewayDeployment\d+/)
   assert.equal(digestOf(JSON.parse(template.replace(/(ApiGatewayDeployment)\d+/g, '$11'))), digest)
   assert.notEqual(digestOf(JSON.parse(template.replace('"MemorySize":1769', '"MemorySize":1770'))), digest)
+})
+
+const VPC = `    vpc: { securityGroups: [sg-1], subnets: [subnet-1] }
+`
+const arn = (kind: string) => `arn:aws:elasticfilesystem:eu-central-1:123456789012:${kind}`
+
+test('a model fetched from S3: its address, the right to read it, memory and a handler that waits', {
+  skip: built,
+}, () => {
+  const resources = packaged(`    storage: s3
+    memory: 512
+    batch: { input: s3://digits-in/incoming/, output: s3://digits-out/results/, memory: 1024 }
+`)
+  const own = {
+    'Fn::Join': [
+      '',
+      ['arn:', { Ref: 'AWS::Partition' }, ':s3:::', { Ref: 'ServerlessDeploymentBucket' }, '/modelayer/models/*'],
+    ],
+  }
+  for (const role of ['PredictRole', 'BatchRole']) {
+    const all = resources[role]!.Properties.Policies[0].PolicyDocument.Statement
+    assert.deepEqual(
+      all.filter((s: { Resource: unknown }) => JSON.stringify(s.Resource).includes('modelayer')),
+      [{ Effect: 'Allow', Action: ['s3:GetObject'], Resource: own }],
+    )
+  }
+  const [predict, batch] = [resources.PredictLambdaFunction!.Properties, resources.BatchLambdaFunction!.Properties]
+  assert.deepEqual([predict.Handler, batch.Handler], ['prepared.handler', 'batch.handler'])
+  assert.deepEqual([predict.MemorySize, batch.MemorySize], [512, 1024])
+  assert.equal(predict.EphemeralStorage, undefined)
+  const from = { 'Fn::Join': ['', ['s3://', { Ref: 'ServerlessDeploymentBucket' }, '/modelayer/models/']] }
+  assert.deepEqual(predict.Environment.Variables, { MODELAYER_MODELS: from })
+  assert.deepEqual(batch.Environment.Variables.MODELAYER_MODELS, from)
+  assert.equal(batch.Environment.Variables.MODELAYER_BATCH_INPUT, 's3://digits-in/incoming/')
+})
+
+test('a model on a file system: mounted, written by the first, and nothing else of it', { skip: built }, () => {
+  const resources = packaged(`    storage: efs
+    efs: { fileSystem: '${arn('file-system/fs-0123456789abcdef0')}', accessPoint: '${arn('access-point/fsap-0123456789abcdef0')}' }
+${VPC}`)
+  const predict = resources.PredictLambdaFunction!.Properties
+  assert.deepEqual(predict.FileSystemConfigs, [
+    { Arn: arn('access-point/fsap-0123456789abcdef0'), LocalMountPath: '/mnt/models' },
+  ])
+  assert.equal(predict.Environment.Variables.MODELAYER_MODELS_ROOT, '/mnt/models')
+  const mount = resources.PredictRole!.Properties.Policies[0].PolicyDocument.Statement.find((s: { Action: string[] }) =>
+    s.Action[0]!.startsWith('elastic'),
+  )
+  assert.deepEqual(mount, {
+    Effect: 'Allow',
+    Action: ['elasticfilesystem:ClientMount', 'elasticfilesystem:ClientWrite'],
+    Resource: arn('file-system/fs-0123456789abcdef0'),
+    Condition: { StringEquals: { 'elasticfilesystem:AccessPointArn': arn('access-point/fsap-0123456789abcdef0') } },
+  })
+})
+
+test('an image: the context and the commands first, then its URI', { skip: built }, () => {
+  const said = refused('    storage: image\n')
+  assert.match(said, /custom\.modelayer\.container/)
+  assert.match(said, /docker build --platform linux\/\w+ --provenance=false -t "\$REPOSITORY:latest" \S+image-/)
+  assert.ok(existsSync(join(work, '.modelayer', `image-${process.arch}`, 'Dockerfile')))
+  const uri = `123456789012.dkr.ecr.eu-central-1.amazonaws.com/mlp@sha256:${'0'.repeat(64)}`
+  const resources = packaged(`    storage: image\n    container: ${uri}\n`)
+  const { Code, ImageConfig, PackageType, Handler, Layers } = resources.PredictLambdaFunction!.Properties
+  assert.deepEqual([Code, ImageConfig, PackageType], [{ ImageUri: uri }, { Command: ['predict.handler'] }, 'Image'])
+  assert.deepEqual([Handler, Layers], [undefined, undefined])
+  assert.ok(!Object.values(resources).some((r) => r.Type === 'AWS::Lambda::LayerVersion'))
+})
+
+test('memory that cannot hold the model is refused where it was asked for', { skip: built }, () => {
+  assert.match(
+    refused('    storage: layer\n    memory: 128\n'),
+    /custom\.modelayer\.memory.*at least \d+: the largest model/,
+  )
 })
 
 /** role → sorted `action resource` */
