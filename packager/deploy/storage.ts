@@ -3,7 +3,7 @@ import type { AppError } from '../../src/errors.ts'
 import { LIMITS } from '../fit/limits.ts'
 import { ROOM_MB } from '../fit/solve.ts'
 import type { Arch } from '../layers/definition.ts'
-import type { DistIndex } from '../layers/dist.ts'
+import { type DistIndex, STORES } from '../layers/dist.ts'
 import { imageCommands } from '../layers/image.ts'
 import { SHARED_AT } from '../sandbox/skeleton.ts'
 import { object, text, usage } from './checks.ts'
@@ -112,10 +112,15 @@ export function storageStatements(index: DistIndex, o: DeployOptions, bucket: Js
 
 /** Named by their content: a model that did not change is not uploaded again. */
 export const storageUploads = (index: DistIndex, out: string): Upload[] =>
-  index.fetched.map(({ sha256 }) => ({ key: `${PREFIX}${sha256}`, file: join(out, 'models', sha256) }))
+  index.fetched.map(({ sha256 }) => ({ key: `${PREFIX}${sha256}`, file: join(out, STORES, sha256) }))
 
 /** Raised where the service file leaves it open, refused where what it says is too little. */
-export function memoryOf(index: DistIndex, given: number, asked: boolean, where: string): number {
+export function memoryOf(
+  index: { readonly plan: Pick<DistIndex['plan'], 'memory'> },
+  given: number,
+  asked: boolean,
+  where: string,
+): number {
   const { memory } = index.plan
   if (given >= memory) return given
   if (asked) throw usage(where, `at least ${memory}: the largest model has to fit`, String(given))

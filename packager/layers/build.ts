@@ -15,7 +15,7 @@ import { defaultCache } from '../root.ts'
 import { fixedOf, handlerOf, layersOf, placed, type StagedModel } from './arrange.ts'
 import { type Budget, type BudgetRow, budgetOf } from './budget.ts'
 import { type Arch, loadDefinition, NATIVE_LAYERS } from './definition.ts'
-import { type DistIndex, type FunctionEntry, INDEX, type LayerEntry, readDist } from './dist.ts'
+import { type DistIndex, type FunctionEntry, INDEX, type LayerEntry, readDist, STORES } from './dist.ts'
 import { layerSources } from './fetch.ts'
 import { filesBelow } from './files.ts'
 import { writeImage } from './image.ts'
@@ -140,9 +140,6 @@ async function imagesOf(plans: readonly ZipPlan[], o: BuildOptions, models: read
   }
   return images
 }
-
-/** Below the folder of a build: what functions fetch, under its hash. */
-export const STORES = 'models'
 
 const filesIn = ({ layers, functions, fetched = [] }: Pick<DistIndex, 'layers' | 'functions'> & Partial<DistIndex>) => [
   ...[...layers, ...functions].map((z) => z.file),

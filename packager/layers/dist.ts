@@ -17,7 +17,7 @@ export interface DistIndex {
   readonly models: readonly ModelEntry[]
   /** what the models ask of a function, and how they came to be where they are */
   readonly plan: Needs & { readonly lines: readonly PlanLine[] }
-  /** files that are in no layer, below models/ of the build and named by their hash: what is fetched, from S3 or by way of a file system */
+  /** files that are in no layer, below {@link STORES} and named by their hash: what is fetched, from S3 or by way of a file system */
   readonly fetched: readonly FileSize[]
   /** build contexts of container images, by architecture */
   readonly images?: { readonly [A in Arch]?: string }
@@ -47,6 +47,8 @@ export interface ModelEntry {
 }
 
 export const INDEX = 'modelayer.json'
+/** Below the folder of a build: what functions fetch, under its hash. */
+export const STORES = 'models'
 
 /** @throws {AppError} BAD_ARTIFACT */
 export async function readDist(dir: string): Promise<DistIndex> {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { readOptions } from '../../packager/deploy/options.ts'
+import { memoryOf } from '../../packager/deploy/storage.ts'
 import { isAppError } from '../../src/errors.ts'
 
 const models = { mnist: './mnist' }
@@ -63,6 +64,16 @@ test('models go where the service file says', () => {
   const o = readOptions({ models, storage: 'efs', efs: EFS, vpc })
   assert.deepEqual([o.storage, o.efs], ['efs', EFS])
   assert.equal(readOptions({ models, storage: 'image', container: IMAGE }).container, IMAGE)
+})
+
+test('memory that cannot hold the largest model: refused where it was asked for, else raised', () => {
+  const index = { plan: { memory: 900 } }
+  assert.equal(memoryOf(index, 1769, true, 'memory'), 1769)
+  assert.equal(memoryOf(index, 512, false, 'memory'), 1028)
+  assert.throws(
+    () => memoryOf(index, 512, true, 'batch.memory'),
+    /at least 900: the largest model has to fit for custom\.modelayer\.batch\.memory/,
+  )
 })
 
 /** what is wrong → what the message has to name */
