@@ -52,10 +52,19 @@ async function compare(): Promise<void> {
       variant('int8, activations too', (home) => quantiseAll(home, shrinkStaged(home, 'int8'))),
     ]
     const rows = all.map(([name, home]) => {
-      const { stdout } = spawnSync(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), home], { encoding: 'utf8' })
+      const { stdout } = spawnSync(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), home], {
+        encoding: 'utf8',
+      })
       const m = JSON.parse(stdout) as Awaited<ReturnType<typeof measure>>
       const mb = (n: number) => `${(n / 1e6).toFixed(0)} MB`
-      return [name, mb(m.file), `${m.load.toFixed(0)} ms`, `${m.run.toFixed(1)} ms`, m.off.toExponential(1), mb(m.memory)]
+      return [
+        name,
+        mb(m.file),
+        `${m.load.toFixed(0)} ms`,
+        `${m.run.toFixed(1)} ms`,
+        m.off.toExponential(1),
+        mb(m.memory),
+      ]
     })
     console.log(table(['weights', 'file', 'load', 'a request', 'error of the largest output', 'memory'], rows))
   } finally {
@@ -88,17 +97,29 @@ async function measure(home: string) {
   }
 }
 
-const write = (home: string, manifest: Manifest) => writeFileSync(join(home, 'manifest.json'), JSON.stringify(manifest))
+function write(home: string, manifest: Manifest): void {
+  writeFileSync(join(home, 'manifest.json'), JSON.stringify(manifest))
+}
 
 /** MatMul → DynamicQuantizeLinear and MatMulInteger over the weights that shrinkStaged left. */
 function quantiseAll(home: string, manifest: Manifest): void {
   const file = manifest.signatures[manifest.defaultSignature]!.graph
-  const model = decode<{ graph: OnnxGraphTensors & { initializer: OnnxTensor[] } }>('onnx.ModelProto', readFileSync(join(home, file)), file)
+  const model = decode<{ graph: OnnxGraphTensors & { initializer: OnnxTensor[] } }>(
+    'onnx.ModelProto',
+    readFileSync(join(home, file)),
+    file,
+  )
   const { graph } = model
   takeInside(graph, home, file)
   for (const t of graph.initializer) if (t.name.endsWith(':scale')) t.dims = [MODEL.width]
   const float = [{ name: 'to', type: 2, i: 1 }]
-  const node = (op_type: string, input: string[], output: string[], attribute: object[] = []): NodeProto => ({ op_type, name: output[0]!, input, output, attribute })
+  const node = (op_type: string, input: string[], output: string[], attribute: object[] = []): NodeProto => ({
+    op_type,
+    name: output[0]!,
+    input,
+    output,
+    attribute,
+  })
   const products = (graph.node as NodeProto[]).filter((n) => n.op_type === 'MatMul')
   graph.node = products.flatMap(({ name, input: [x, w], output }) => [
     node('DynamicQuantizeLinear', [x!], [`${name}:x`, `${name}:step`, `${name}:zero`]),
