@@ -40,14 +40,14 @@ export interface Box {
  * changes its user it keeps the signal that its parent's death sends it.
  */
 const SCRIPT = `set -e
-R=$1 TASK=$2 OPT=$3 NODE=$4 TMP=$5 TMPDIR=$6 SHARED=$7 JOINS=$8; shift 8
+R=$1 TASK=$2 OPT=$3 NODE=$4 TMP=$5 DISK=$6 SHARED=$7 JOINS=$8; shift 8
 bind() { mount -n --bind "$1" "$R$2"; mount -n -o remount,bind,ro,nosuid,nodev "$R$2"; }
 mount -n --bind "$R" "$R"
 bind "$TASK" /var/task
 bind "$OPT" /opt
 bind "$NODE" /var/lang/bin/node
 for d in null zero random urandom; do mount -n --bind /dev/$d "$R/dev/$d"; done
-if [ -n "$TMPDIR" ]; then mount -n --bind "$TMPDIR" "$R/tmp"
+if [ -n "$DISK" ]; then mount -n --bind "$DISK" "$R/tmp"
 else mount -n -t tmpfs -o "size=\${TMP}m,mode=1777,nosuid,nodev" tmpfs "$R/tmp"; fi
 if [ -n "$SHARED" ]; then mount -n --bind "$SHARED" "$R${SHARED_AT}"; fi
 mount -n -t proc -o ro,nosuid,nodev,noexec proc "$R/proc"
