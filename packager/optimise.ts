@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { InferenceSession } from 'onnxruntime-node'
@@ -7,13 +6,7 @@ import { silenceTelemetry } from '../src/boot.ts'
 import { AppError } from '../src/errors.ts'
 import { type OnnxGraphTensors, type OnnxNodeTensors, type OnnxTensor, takeInside } from './formats/onnxdata.ts'
 import { decode, encode, type Int64, toNumber } from './formats/protobuf.ts'
-
-/** Initializers below this stay in the graph file: a mapping of their own would cost more than it saves. */
-const EXTERNAL_FROM = 1024
-/** Row starts of mapped tensors; cache lines are what the kernels care about. */
-const ALIGN = 64
-const WEIGHTS = 'weights.bin'
-const EXTERNAL = 1
+import type { WeightsFile } from './onnx/weightsfile.ts'
 
 interface ModelProto {
   graph: Omit<OnnxGraphTensors, 'node'> & {
@@ -23,37 +16,6 @@ interface ModelProto {
     doc_string?: string
   }
   opset_import: { domain: string; version: Int64 }[]
-}
-
-/**
- * The weights of all signatures of a model in one file, each tensor once. onnxruntime maps it into memory, which makes loading a
- * 45 MB model 20 times faster than parsing it and halves its memory.
- */
-export class WeightsFile {
-  readonly name = WEIGHTS
-  private readonly fd: number
-  private readonly known = new Map<string, number>()
-  private end = 0
-
-  constructor(dir: string) {
-    this.fd = openSync(join(dir, WEIGHTS), 'w')
-  }
-
-  add(bytes: Uint8Array): number {
-    const key = `${bytes.length}:${createHash('sha256').update(bytes).digest('hex')}`
-    const at = this.known.get(key)
-    if (at !== undefined) return at
-    const start = Math.ceil(this.end / ALIGN) * ALIGN
-    writeSync(this.fd, bytes, 0, bytes.length, start)
-    this.end = start + bytes.length
-    this.known.set(key, start)
-    return start
-  }
-
-  close(): number {
-    closeSync(this.fd)
-    return this.end
-  }
 }
 
 export interface Optimised {
@@ -122,18 +84,7 @@ function rewrite(bytes: Uint8Array, source: string, target: string, weights: Wei
   takeInside(graph, dirname(source), basename(source))
   // The order of initializers comes from a hash table; two builds must give the same bytes.
   graph.initializer.sort((a, b) => (a.name < b.name ? -1 : 1))
-  for (const t of graph.initializer) {
-    const raw = t.raw_data
-    if (!raw || raw.length < EXTERNAL_FROM) continue
-    const offset = weights.add(raw)
-    delete t.raw_data
-    t.data_location = EXTERNAL
-    t.external_data = [
-      { key: 'location', value: weights.name },
-      { key: 'offset', value: String(offset) },
-      { key: 'length', value: String(raw.length) },
-    ]
-  }
+  weights.take(graph.initializer)
   graph.value_info = []
   model.opset_import.sort((a, b) => (a.domain < b.domain ? -1 : 1))
   const used = new Set(graph.node.map((n) => n.domain))

@@ -9,8 +9,9 @@ import { bytes as sized } from './cli/table.ts'
 import { buildHooks } from './hooks/check.ts'
 import { type Imported, importSource } from './import.ts'
 import { countNodes } from './normalise/index.ts'
+import { WEIGHTS, WeightsFile } from './onnx/weightsfile.ts'
 import { writeModel } from './onnx/write.ts'
-import { optimise, WeightsFile } from './optimise.ts'
+import { optimise } from './optimise.ts'
 import type { ModelPackage } from './package/open.ts'
 import { defaultSignature } from './signatures.ts'
 import { version } from './version.ts'
@@ -59,7 +60,7 @@ export async function stagePackage(pkg: ModelPackage, root: string, io: Reporter
       await io.step('Bundle hooks', async (progress) =>
         progress(sized((await buildHooks(pkg, join(root, 'hooks', hooks))).bytes)),
       )
-    const files = [...Object.values(signatures).map((s) => s.graph), 'weights.bin', ...Object.keys(pkg.assets)].sort()
+    const files = [...Object.values(signatures).map((s) => s.graph), WEIGHTS, ...Object.keys(pkg.assets)].sort()
     const manifest: Manifest = {
       format: 1,
       model: pkg.name,

@@ -1,11 +1,15 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { BatchSettings } from './batch/setup.ts'
 import { type CaptureOptions, createCapture } from './capture/capture.ts'
 import { rounded } from './clock.ts'
 import { emfLine } from './emf.ts'
 import { AppError } from './errors.ts'
+import type { FetchSettings } from './fetch/fetch.ts'
 import { type App, createApp } from './http/app.ts'
 import { parseLabels } from './labels.ts'
 import { createLog, LEVELS, type Log, type LogSettings, logged, toAppError, writeText } from './log.ts'
+import { FETCH_FILE } from './manifest.ts'
 import { type ModelStore, openStore, type StoreOptions } from './models.ts'
 import { type ObserveSettings, observedLog } from './observe.ts'
 import { type Session, threadsFor } from './session.ts'
@@ -33,6 +37,30 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     defaultModel: env.MODELAYER_DEFAULT_MODEL || undefined,
     labels: env.MODELAYER_LABELS ?? '',
     cors: env.MODELAYER_CORS === '1' || env.MODELAYER_CORS === 'true',
+  }
+}
+
+/** MODELAYER_MODELS says where the files of models are that are in no layer, MODELAYER_MODELS_ROOT on which shared disk they are kept. */
+export function readFetchSettings(env: NodeJS.ProcessEnv = process.env): FetchSettings {
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: token } = env
+  const [, bucket, prefix = ''] = /^s3:\/\/([^/]+)\/?(.*)$/.exec(env.MODELAYER_MODELS ?? '') ?? []
+  const shared = env.MODELAYER_MODELS_ROOT || undefined
+  return {
+    store:
+      bucket === undefined
+        ? undefined
+        : {
+            bucket,
+            prefix: prefix === '' ? '' : prefix.replace(/\/*$/, '/'),
+            region: env.AWS_REGION || env.AWS_DEFAULT_REGION || 'us-east-1',
+            endpoint: env.AWS_ENDPOINT_URL_S3 || env.AWS_ENDPOINT_URL || undefined,
+            credentials:
+              accessKeyId && secretAccessKey
+                ? { accessKeyId, secretAccessKey, ...(token && { sessionToken: token }) }
+                : undefined,
+          },
+    root: shared ?? '/tmp/modelayer',
+    shared: shared !== undefined,
   }
 }
 
@@ -116,6 +144,7 @@ export async function bootStore(
     defaultModel,
     threads: threadsFor(memoryMb),
     labels: parseLabels(labels),
+    place: (dir: string) => placeOf(dir, log),
   })
   const store = openLayers(options, log)
   const names = new Set(store.models.map((m) => m.manifest.model))
@@ -154,6 +183,15 @@ function captureOf({ capture }: ObserveSettings, log: Log) {
   } catch (cause) {
     return fail('another text', cause)
   }
+}
+
+/** A model that is too large for a layer has left a list of its files there. */
+async function placeOf(dir: string, log: Log): Promise<string> {
+  if (!existsSync(join(dir, FETCH_FILE))) return dir
+  const { fetchModel } = await import('./fetch/fetch.ts')
+  const { dir: fetched, bytes, ms } = await fetchModel(dir, readFetchSettings())
+  log({ level: 'info', message: 'Model fetched', bytesIn: bytes, ms: { fetch: Math.round(ms) } })
+  return fetched
 }
 
 /** Layers do not change while the process lives, so a store that cannot be opened stays so. */

@@ -45,6 +45,13 @@ export const ERRORS = {
   INPUT_REFUSED: { fault: 'caller', status: 400, text: 'The model cannot compute with these tensors' },
   RUN_FAILED: { fault: 'platform', status: 500, text: 'The model failed on this input' },
   LOAD_FAILED: { fault: 'platform', status: 500, retryable: true, text: 'The model cannot be loaded' },
+  MODEL_UNREACHABLE: { fault: 'platform', status: 503, retryable: true, text: 'The model cannot be fetched now' },
+  MODEL_MISPLACED: {
+    fault: 'author',
+    status: 500,
+    text: 'The files of the model are not where the function fetches them',
+  },
+  NO_ROOM: { fault: 'author', status: 500, text: 'The disk is too small for the model' },
   ANSWER_TOO_LARGE: { fault: 'author', status: 500, text: 'The answer is too large for the front it has to pass' },
   INTERNAL: { fault: 'platform', status: 500, text: 'Internal error' },
   // batch

@@ -83,3 +83,11 @@ export interface SessionSpec {
   /** 'skip' answers an empty batch without running the graph, where a kernel of it dies on one (Resize: SIGFPE) */
   readonly zeroBatch?: 'run' | 'skip'
 }
+
+/** Beside a manifest whose large files are not: what the runtime fetches before it opens the model. */
+export interface FetchList {
+  /** path as in {@link Manifest.files}; an object's name is its sha256 */
+  readonly files: Readonly<Record<string, { readonly sha256: string; readonly bytes: number }>>
+}
+
+export const FETCH_FILE = 'fetch.json'

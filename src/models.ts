@@ -39,12 +39,18 @@ export interface StoreOptions {
   readonly defaultModel?: string
   readonly threads?: number
   readonly labels?: Labels
+  readonly place?: Place
 }
 
-export function openStore({ roots, defaultModel, threads = 1, labels = {} }: StoreOptions): ModelStore {
+/** The folder with the files of a model, given the folder of its manifest: another one where they have to be fetched first. */
+export type Place = (dir: string) => Promise<string>
+
+const beside: Place = async (dir) => dir
+
+export function openStore({ roots, defaultModel, threads = 1, labels = {}, place }: StoreOptions): ModelStore {
   const models = roots
     .flatMap((root) => manifestsUnder(join(root, 'models')))
-    .map((dir) => openModel(dir, roots, threads))
+    .map((dir) => openModel(dir, roots, threads, place))
     .sort((a, b) => compareVersions(b.manifest.version, a.manifest.version))
   const names = [...new Set(models.map((m) => m.manifest.model))]
   checkLabels(
@@ -75,11 +81,12 @@ export function openStore({ roots, defaultModel, threads = 1, labels = {} }: Sto
 }
 
 /** A single model at its folder, without a store: what golden requests and the command line run. */
-export function openModel(dir: string, roots: readonly string[] = [], threads = 1): Model {
+export function openModel(dir: string, roots: readonly string[] = [], threads = 1, place = beside): Model {
   const manifest = readManifest(dir)
   const signature = manifest.signatures[manifest.defaultSignature]!
   const hooks = manifest.hooks === undefined ? undefined : findHooks(manifest.hooks, dir, roots)
   const sessions = new Map<string, () => Promise<Session>>()
+  const files = memo(() => place(dir))
 
   const session = (name = manifest.defaultSignature) => {
     if (!Object.hasOwn(manifest.signatures, name))
@@ -89,15 +96,17 @@ export function openModel(dir: string, roots: readonly string[] = [], threads = 
         got: name.slice(0, 80),
       })
     const load =
-      sessions.get(name) ?? memo(() => createSession(dir, manifest.signatures[name]!, manifest.session, threads))
+      sessions.get(name) ??
+      memo(async () => createSession(await files(), manifest.signatures[name]!, manifest.session, threads))
     sessions.set(name, load)
     return load()
   }
 
   const service = memo(async () => {
     const Class = hooks === undefined ? BaseService : loadHooks(hooks, api)
+    const home = await files()
     try {
-      return createService(Class, manifest.model, dir, {
+      return createService(Class, manifest.model, home, {
         signature,
         run: async (feeds) => (await session()).run(feeds),
       })

@@ -1,3 +1,4 @@
+import { copyFile, stat } from 'node:fs/promises'
 import { basename, join, relative, resolve } from 'node:path'
 import { type BuildOptions, build } from 'esbuild'
 import { AppError } from '../../src/errors.ts'
@@ -12,16 +13,21 @@ export interface FunctionBundle {
   readonly inputs: readonly string[]
 }
 
+/** Handler of functions whose init waits for a model to be fetched. */
+const PREPARED_FILE = 'prepared.mjs'
 const PACKAGER = /^packager[\\/](?!bundle[\\/]onnxruntime\.ts$)/
 const SDK = [/node_modules[\\/]@aws-sdk[\\/]/, /node_modules[\\/]@smithy[\\/]/] as const
 
 /**
  * What must not be on a function's path: the SDK costs more than loading a small model (30 to 70 ms of a cold start). A batch reads S3,
- * the check of golden requests invokes Lambda, and nobody waits for the first answer of either.
+ * the check of golden requests invokes Lambda, and nobody waits for the first answer of either. What has a file of its own is
+ * loaded by those who need it; of the SDK, what fetches models needs the signer.
  */
 const KEPT_OUT: Readonly<Record<string, readonly RegExp[]>> = {
   batch: [PACKAGER],
   golden: [PACKAGER],
+  ...Object.fromEntries(Object.keys(APART).map((file) => [file, [PACKAGER]])),
+  'fetch.js': [PACKAGER, SDK[0]],
   '': [PACKAGER, ...SDK],
 }
 
@@ -52,7 +58,7 @@ export async function bundleFunction(name: string, entry: string, outdir: string
   const threads: Record<string, string> = name === 'batch' ? { thread: functionEntry('thread') } : {}
   const entryPoints = { [name]: entry, ...threads, [SHARP_FILE.replace('.js', '')]: 'sharp' }
   // nobody waits for the first answer
-  const whole = name in KEPT_OUT
+  const whole = name === 'batch' || name === 'golden'
   const first = whole
     ? undefined
     : await build({ ...common, entryPoints, plugins: [natives], write: false }).catch(fail)
@@ -66,12 +72,14 @@ export async function bundleFunction(name: string, entry: string, outdir: string
       ...Object.fromEntries(apart.map(([file, module]) => [file.replace('.js', ''), module])),
       ...(modules.length > 0 && { [LATER_FILE.replace('.js', '')]: LATER_ENTRY }),
     },
-    plugins: [natives, later(modules, root)],
+    plugins: whole ? [natives] : [natives, later(modules, root)],
   }).catch(fail)
   const outputs = Object.entries(metafile.outputs)
   const inputs = outputs.flatMap(([path, o]) => (basename(path) in APART ? [] : Object.keys(o.inputs)))
-  const out = KEPT_OUT[name] ?? KEPT_OUT['']!
-  const wrong = inputs.find((i) => out.some((k) => k.test(i)))
+  const wrong = outputs.flatMap(([path, o]) => {
+    const out = KEPT_OUT[name] ?? KEPT_OUT[basename(path)] ?? KEPT_OUT['']!
+    return Object.keys(o.inputs).filter((i) => out.some((k) => k.test(i)))
+  })[0]
   if (wrong)
     throw new AppError('BAD_ARTIFACT', {
       where: relative(root, entry),
@@ -82,7 +90,14 @@ export async function bundleFunction(name: string, entry: string, outdir: string
   const files = outputs
     .map(([path, { bytes }]) => ({ name: basename(path), path: resolve(root, path), bytes }))
     .filter((f) => !f.name.startsWith(SHARP_FILE) || usesSharp)
+  if (files.some((f) => f.name === 'fetch.js')) files.push(await prepared(outdir))
   return { files: files.sort((a, b) => (a.name < b.name ? -1 : 1)), inputs }
+}
+
+async function prepared(outdir: string) {
+  const path = join(outdir, PREPARED_FILE)
+  await copyFile(join(projectRoot(), 'functions', PREPARED_FILE), path)
+  return { name: PREPARED_FILE, path, bytes: (await stat(path)).size }
 }
 
 /** The source of a function, in the clone or the installed package. */

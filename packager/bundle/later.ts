@@ -8,6 +8,7 @@ export const LATER_ENTRY = 'modelayer:later'
 /** What weighs more than all the rest and few functions use: each in a file of its own, so that whoever needs the rest does not compile it. */
 export const APART: Readonly<Record<string, string>> = {
   'capture.js': 'src/capture/writer.ts',
+  'fetch.js': 'src/fetch/fetch.ts',
   'xray.js': 'src/xray.ts',
 }
 

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AppError } from '../../src/errors.ts'
-import { INDEX } from '../layers/dist.ts'
+import { INDEX, STORES } from '../layers/dist.ts'
 import type { ModelPackage } from '../package/types.ts'
 import { defaultCache } from '../root.ts'
 import { type Command, flag, type Input, integer, many, one } from './command.ts'
@@ -65,6 +65,7 @@ export const serve: Command = {
     const { openStore } = await import('../../src/models.ts')
     const { parseLabels } = await import('../../src/labels.ts')
     const { createApp } = await import('../../src/http/app.ts')
+    const { placeFrom } = await import('../layers/assemble.ts')
     const { listen } = await import('../../src/http/node.ts')
     const name = one(input, 'name')
     if (name !== undefined && input.args.length > 1)
@@ -79,6 +80,10 @@ export const serve: Command = {
         roots: [...new Set(staged.flatMap((s) => s.roots))],
         threads: integer(input, 'threads', { min: 1, max: 64 }) ?? 1,
         labels: parseLabels(many(input, 'label')),
+        place: placeFrom(
+          input.args.map((a) => join(a, STORES)),
+          root,
+        ),
       })
       await io.step('Load', () => Promise.all(store.models.map((m) => Promise.all([m.session(), m.service()]))))
       const app = createApp(store, { log: (line) => io.note(JSON.stringify(line)), cors: flag(input, 'cors') })
@@ -132,7 +137,9 @@ export async function stage(
 async function unpackBuilt(dist: string): Promise<string[]> {
   const { readDist } = await import('../layers/dist.ts')
   const { unpack } = await import('../sandbox/unpack.ts')
-  const { layers, functions, models } = await readDist(dist)
+  const { layers, functions, models, images } = await readDist(dist)
+  const image = images && Object.values(images)[0]
+  if (image !== undefined) return ['opt', 'task'].map((f) => join(dist, image, f))
   const wanted = [
     ...layers.filter((l) => models.some((m) => m.layer === l.name)),
     ...functions.filter((f) => f.name === 'predict'),

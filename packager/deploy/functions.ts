@@ -79,7 +79,7 @@ export const baseProperties = (o: DeployOptions): Readonly<Record<string, Json>>
 function common(o: DeployOptions): object {
   const { securityGroups, subnets } = o.vpc ?? {}
   return {
-    runtime: o.runtime,
+    ...(o.container === undefined && { runtime: o.runtime }),
     architecture: LAMBDA_ARCH[o.arch],
     // a version for every change, whatever the service file says: `live` points at one
     versionFunction: true,
@@ -101,6 +101,12 @@ export interface FunctionPlace {
   readonly artifact: string
 }
 
+/** Its own zip, or the image that holds all functions. osls looks for a zip of the whole service unless a function says otherwise. */
+const codeOf = ({ container }: DeployOptions, handler: string, artifact: string) =>
+  container === undefined
+    ? { handler, package: { individually: true, artifact } }
+    : { image: { uri: container, command: [handler] } }
+
 export function predictFunction(
   o: DeployOptions,
   { service, name, artifact }: FunctionPlace,
@@ -110,12 +116,10 @@ export function predictFunction(
   const { events = [], url, environment } = endpoint ?? {}
   return {
     ...common(o),
+    ...codeOf(o, 'predict.handler', artifact),
     name,
-    handler: 'predict.handler',
     role: 'PredictRole',
     timeout: o.timeout,
-    // osls looks for a zip of the whole service unless a function says that it brings its own
-    package: { individually: true, artifact },
     events,
     ...(url && { url }),
     environment: { ...environment, ...observeEnvironment(o, service), ...predictEnvironment(o) },
@@ -129,11 +133,10 @@ export function batchFunction(o: DeployOptions, { service, name, artifact }: Fun
   return {
     ...common(o),
     ...(batch.memory !== undefined && { memorySize: batch.memory }),
+    ...codeOf(o, 'batch.handler', artifact),
     name,
-    handler: 'batch.handler',
     role: 'BatchRole',
     timeout: batch.timeout,
-    package: { individually: true, artifact },
     environment: {
       ...observeEnvironment(o, service),
       MODELAYER_BATCH_INPUT: s3(batch.input),

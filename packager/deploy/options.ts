@@ -1,8 +1,10 @@
 import { type BatchOptions as JobOptions, readOptions as readJobOptions } from '../../src/batch/setup.ts'
+import { STORAGES, type Storage } from '../fit/demand.ts'
 import { type DeployedCapture, readCapture } from './capture.ts'
 import { choice, flag, integer, object, place, type Raw, strings, text, usage } from './checks.ts'
 import { type AlarmOptions, LOG_LEVELS, readAlarms, readMetrics } from './observe.ts'
 import { type ReleaseOptions, readRelease } from './release.ts'
+import { checkStorage, type Efs, readEfs } from './storage.ts'
 
 /** `custom.modelayer` of a serverless.yml, checked and with its defaults. */
 export interface DeployOptions {
@@ -15,6 +17,12 @@ export interface DeployOptions {
   /** seconds */
   readonly timeout: number
   readonly image: boolean
+  /** where models go */
+  readonly storage: Storage
+  /** a file system for them */
+  readonly efs: Efs | undefined
+  /** URI of the image that was built from the context */
+  readonly container: string | undefined
   readonly concurrency: { readonly reserved?: number; readonly provisioned?: number }
   readonly vpc?: { readonly securityGroups: readonly string[]; readonly subnets: readonly string[] }
   readonly tracing: boolean
@@ -92,6 +100,10 @@ const KEYS = {
   memory: (v) => integer(v, 'memory', 128, 10_240, 1769),
   timeout: (v) => integer(v, 'timeout', 1, 900, 29),
   image: (v) => flag(v, 'image', true),
+  storage: (v) => choice(v, 'storage', STORAGES, 'auto'),
+  efs: readEfs,
+  container: (v) =>
+    text(v, 'container', /^\d{12}\.dkr\.ecr\.[^/]+\/[^@]+@sha256:[0-9a-f]{64}$/, 'REPOSITORY@sha256:DIGEST in ECR'),
   concurrency: readConcurrency,
   vpc: (v) => (v === undefined ? undefined : readVpc(v)),
   tracing: (v) => flag(v, 'tracing', false),
@@ -113,6 +125,7 @@ export function readOptions(raw: unknown): DeployOptions {
   const o = object(raw, '', Object.keys(KEYS))
   const entries = Object.entries(KEYS).map(([key, check]) => [key, check(o[key])])
   const read = Object.fromEntries(entries) as { [K in keyof typeof KEYS]: ReturnType<(typeof KEYS)[K]> }
+  checkStorage(read)
   const { capture, batch } = read
   if (capture && batch && [batch.input.bucket, batch.output.bucket].includes(capture.bucket))
     throw usage('capture.output', 'a bucket of its own', 'one of the batch')

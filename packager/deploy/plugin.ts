@@ -27,6 +27,7 @@ import {
   throttle,
   wideStatements,
 } from './resources.ts'
+import { imageMissing, storageStatements, storageUploads, storeFunction } from './storage.ts'
 import type { DeploymentBucket } from './upload.ts'
 
 /** What the plugin uses of osls. */
@@ -160,15 +161,19 @@ export default class ModelayerPlugin {
     const { silenceTelemetry } = await import('../../src/boot.ts')
     silenceTelemetry()
     this.packages = await this.open()
-    const { index, budgets } = await pack(this.packages, {
+    const { planTable } = await import('../fit/table.ts')
+    const { storage, efs, memory, container } = this.options
+    const { index, budgets, plan } = await pack(this.packages, {
       out: this.out,
       arch: [this.options.arch],
       image: this.options.image,
       reporter: reporter(this.utils),
+      fit: { storage, efs: efs !== undefined, memory },
     })
     this.index = index
     this.golden = this.options.release.golden ? await this.buildGolden() : undefined
-    this.utils.log.notice(`\n${budgetTable(budgets)}`)
+    this.utils.log.notice(`\n${budgetTable(budgets)}\n\n${planTable(plan)}`)
+    if (index.images && container === undefined) throw imageMissing(this.out, index, this.options.arch)
   }
 
   private async buildGolden(): Promise<FunctionEntry | undefined> {
@@ -201,6 +206,7 @@ export default class ModelayerPlugin {
   }
 
   private functions(): DistIndex['functions'] {
+    if (this.options.container !== undefined) return []
     return (this.index?.functions ?? []).filter((f) => this.serverless.service.functions[f.name] !== undefined)
   }
 
@@ -214,21 +220,36 @@ export default class ModelayerPlugin {
 
   private attachLayers(): void {
     const layers = this.layers()
+    const { custom } = this.serverless.service
     for (const [name, f] of this.released()) {
-      f.layers = layers.map((l) => ({ Ref: layerId(l) }))
+      if (layers.length > 0) f.layers = layers.map((l) => ({ Ref: layerId(l) }))
       const zip = this.functions().find((z) => z.name === name)
       f.description = describe(this.index?.models ?? [], [...(zip ? [zip] : []), ...layers])
       // events and permissions then go to the alias
       f.targetAlias = { name: LIVE, logicalId: RELEASED[name] }
+      if (this.index)
+        storeFunction(
+          f as { memorySize?: number },
+          this.index,
+          this.options,
+          this.deploymentBucket,
+          name,
+          custom?.modelayer,
+        )
     }
+  }
+
+  private get deploymentBucket() {
+    return { Ref: this.aws.naming.getDeploymentBucketLogicalId() }
   }
 
   private addResources(): void {
     const template = this.serverless.service.provider.compiledCloudFormationTemplate
     if (!template) return
     const { http, batch, capture, kmsKey } = this.options
-    const bucket = { Ref: this.aws.naming.getDeploymentBucketLogicalId() }
-    const more = [...wideStatements(this.options), ...keyStatements(kmsKey)]
+    const bucket = this.deploymentBucket
+    const stored = this.index ? storageStatements(this.index, this.options, bucket) : []
+    const more = [...stored, ...wideStatements(this.options), ...keyStatements(kmsKey)]
     const { functionName } = this
     Object.assign(
       template.Resources,
@@ -295,6 +316,7 @@ export default class ModelayerPlugin {
         key: functionKey(f),
         file: join(this.out, f.file),
       })),
+      ...(this.index ? storageUploads(this.index, this.out) : []),
     ]
     const { sent, bytes, unchanged } = await bucket.upload(wanted)
     this.utils.log.notice(`Layers and functions: ${sent} uploaded (${bytes} bytes), ${unchanged} unchanged`)

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import {
   DeleteObjectsCommand,
   GetObjectCommand,
@@ -8,6 +9,7 @@ import {
   S3Client,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3'
+import { Upload as Multipart } from '@aws-sdk/lib-storage'
 
 export interface Upload {
   readonly key: string
@@ -40,10 +42,8 @@ export class DeploymentBucket {
     let [sent, bytes] = [0, 0]
     for (const { key, file } of wanted) {
       if (there.has(key)) continue
-      const body = await readFile(file)
-      await this.put(key, body)
+      bytes += await this.send(key, file)
       sent++
-      bytes += body.length
     }
     return { sent, bytes, unchanged: wanted.length - sent }
   }
@@ -61,6 +61,13 @@ export class DeploymentBucket {
 
   async record(digest: string): Promise<void> {
     await this.put(RECORD, Buffer.from(digest))
+  }
+
+  /** In parts, so that no file is held whole and a fault costs a part. */
+  private async send(Key: string, file: string): Promise<number> {
+    const params = { Bucket: this.Bucket, Key, Body: createReadStream(file), ServerSideEncryption: 'AES256' } as const
+    await new Multipart({ client: this.client, params, partSize: 16 * 2 ** 20 }).done()
+    return (await stat(file)).size
   }
 
   private async put(Key: string, Body: Uint8Array): Promise<void> {

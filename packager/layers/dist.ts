@@ -2,6 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import type { Signature } from '../../src/manifest.ts'
+import type { FileSize } from '../fit/demand.ts'
+import type { Needs, PlanLine } from '../fit/solve.ts'
+import type { Spot } from '../fit/state.ts'
 import { ARCHS, type Arch } from './definition.ts'
 import type { ZipFile } from './zip.ts'
 
@@ -12,6 +15,12 @@ export interface DistIndex {
   readonly layers: readonly LayerEntry[]
   readonly functions: readonly FunctionEntry[]
   readonly models: readonly ModelEntry[]
+  /** what the models ask of a function, and how they came to be where they are */
+  readonly plan: Needs & { readonly lines: readonly PlanLine[] }
+  /** files that are in no layer, below {@link STORES} and named by their hash: what is fetched, from S3 or by way of a file system */
+  readonly fetched: readonly FileSize[]
+  /** build contexts of container images, by architecture */
+  readonly images?: { readonly [A in Arch]?: string }
 }
 
 export interface LayerEntry extends ZipFile {
@@ -32,11 +41,14 @@ export interface ModelEntry {
   readonly name: string
   readonly version: string
   readonly layer: string
+  readonly spot: Spot
   readonly defaultSignature: string
   readonly signatures: Readonly<Record<string, Signature>>
 }
 
 export const INDEX = 'modelayer.json'
+/** Below the folder of a build: what functions fetch, under its hash. */
+export const STORES = 'models'
 
 /** @throws {AppError} BAD_ARTIFACT */
 export async function readDist(dir: string): Promise<DistIndex> {

@@ -1,12 +1,18 @@
 import { mkdtempSync, rmSync } from 'node:fs'
+import { cp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AppError, isAppError } from '../../src/errors.ts'
 import { createApp } from '../../src/http/app.ts'
-import { openStore } from '../../src/models.ts'
+import { openModel } from '../../src/models.ts'
 import { type Reporter, silent } from '../cli/reporter.ts'
+import { attemptRoot } from '../fit/apply.ts'
+import { type Attempt, idOf, type ModelDemand } from '../fit/demand.ts'
+import { demandOf, type FitOptions, type Permit } from '../fit/fit.ts'
 import type { ModelPackage } from '../package/types.ts'
 import { defaultCache } from '../root.ts'
+import type { WeightsKind } from '../shrink/kinds.ts'
+import { shrinkStaged } from '../shrink/shrink.ts'
 import { type Staged, stagePackage } from '../stage.ts'
 import { type GoldenResult, goldenError, runGolden } from '../verify/golden.ts'
 import { type BuildOptions, type Built, buildLayers } from './build.ts'
@@ -17,6 +23,8 @@ export interface PackOptions extends Pick<BuildOptions, 'out' | 'image' | 'cache
   /** absent: every architecture whose native code is here or can be fetched, and always this machine's */
   readonly arch?: readonly Arch[]
   readonly reporter?: Reporter
+  /** what the deployment says of where models go */
+  readonly fit?: Pick<FitOptions, 'storage' | 'efs' | 'memory' | 'limits'>
 }
 
 export interface Packed extends Built {
@@ -33,13 +41,18 @@ export async function pack(packages: readonly ModelPackage[], o: PackOptions): P
   const staging = mkdtempSync(join(tmpdir(), 'modelayer-stage-'))
   try {
     const golden: Packed['golden'][number][] = []
+    const permits = new Map<string, Permit>()
     for (const pkg of packages) {
       for (const f of pkg.findings) if (f.severity === 'warning') io.warn(f.message)
       const staged = await stagePackage(pkg, staging, io)
-      for (const r of await reproduce(pkg, staged, io)) golden.push({ ...r, model: `${pkg.name}@${pkg.version}` })
+      const results = await reproduce(pkg, staged, io)
+      for (const r of results) golden.push({ ...r, model: idOf(pkg) })
+      permits.set(idOf(pkg), { allows: pkg.config?.weights ?? [], golden: results.length > 0 })
     }
     const arch = o.arch ?? (await reachable(o, io))
-    const built = await buildLayers({ ...o, arch, staging, reporter: io })
+    const attempt = (m: ModelDemand, kind: WeightsKind) =>
+      tryWeights(packages.find((p) => idOf(p) === idOf(m))!, staging, kind, io)
+    const built = await buildLayers({ ...o, arch, staging, reporter: io, fit: { ...o.fit, permits, attempt } })
     return { ...built, golden }
   } finally {
     rmSync(staging, { recursive: true, force: true })
@@ -48,21 +61,46 @@ export async function pack(packages: readonly ModelPackage[], o: PackOptions): P
 
 /** @throws {AppError} GOLDEN_DIFFERS */
 async function reproduce(pkg: ModelPackage, staged: Staged, io: Reporter): Promise<GoldenResult[]> {
-  const dir = pkg.goldenDir
-  if (!dir) {
+  if (!pkg.goldenDir) {
     io.note(`${pkg.name} has no golden requests: whether it answers as it did in training is not known.`)
     return []
   }
-  return io.step(`Golden requests of ${pkg.name}`, async (progress) => {
-    // this version and no other, whatever else is staged
-    const store = openStore({ roots: [staged.root], defaultModel: pkg.name })
-    const model = store.get(pkg.name, pkg.version)
-    const app = createApp({ ...store, get: () => model }, { log: (line) => io.debug(JSON.stringify(line)) })
+  const results = await answers(pkg, staged.dir, staged.root, `Golden requests of ${pkg.name}`, io)
+  const error = goldenError(results)
+  if (error) throw error
+  return results
+}
+
+/** The staged model once more with its weights in fewer bits, aside: whether it is taken is the solver's decision. */
+async function tryWeights(pkg: ModelPackage, staging: string, kind: WeightsKind, io: Reporter): Promise<Attempt> {
+  const root = attemptRoot(staging, kind)
+  const dir = join(root, 'models', pkg.name, pkg.version)
+  await cp(join(staging, 'models', pkg.name, pkg.version), dir, { recursive: true })
+  await io.step(`Weights of ${pkg.name} as ${kind}`, async () => shrinkStaged(dir, kind))
+  const results = await answers(pkg, dir, staging, `Golden requests of ${pkg.name} as ${kind}`, io)
+  const failed = results.filter((r) => r.differences.length > 0)
+  if (failed.length > 0)
+    return { refused: `${failed.length} of ${results.length} golden requests differ, by ${furthest(failed)} at most` }
+  return { files: (await demandOf(root, pkg)).files }
+}
+
+const furthest = (results: readonly GoldenResult[]): string =>
+  Math.max(0, ...results.flatMap((r) => r.differences.map((d) => d.off ?? 0))).toExponential(1)
+
+/** This version and no other, whatever else is staged. @param root where the hooks are */
+async function answers(
+  pkg: ModelPackage,
+  dir: string,
+  root: string,
+  label: string,
+  io: Reporter,
+): Promise<GoldenResult[]> {
+  return io.step(label, async (progress) => {
+    const model = openModel(dir, [root])
+    const store = { models: [model], labels: {}, get: () => model }
+    const app = createApp(store, { log: (line) => io.debug(JSON.stringify(line)) })
     const onResult = (done: number, of: number) => progress(`${done} of ${of}`)
-    const results = await runGolden(app, dir, { root: pkg.dir, onResult })
-    const error = goldenError(results)
-    if (error) throw error
-    return results
+    return runGolden(app, pkg.goldenDir!, { root: pkg.dir, onResult })
   })
 }
 

@@ -1,4 +1,5 @@
 import { nearest } from '../../src/nearest.ts'
+import type { WeightsKind } from '../shrink/kinds.ts'
 import { CONFIG, type Field } from './fields.ts'
 import { type Finding, finding, hasErrors, type Place, type Report } from './findings.ts'
 import { describeJson, escapePointer, type Json, readJson } from './json.ts'
@@ -14,6 +15,7 @@ export interface Config {
   readonly metrics?: Readonly<Partial<Record<'f1' | 'recall' | 'precision' | 'accuracy', number>>>
   readonly apis: readonly Api[]
   readonly dependencies: readonly Dependency[]
+  readonly weights?: readonly WeightsKind[]
   readonly health?: Readonly<Record<string, string>>
 }
 

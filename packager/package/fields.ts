@@ -1,3 +1,4 @@
+import { WEIGHTS_KINDS } from '../shrink/kinds.ts'
 import type { FindingCode } from './findings.ts'
 
 /**
@@ -176,6 +177,11 @@ export const CONFIG = {
     },
     apis: { type: 'array', doc: 'The APIs.', default: [{}], items: api },
     dependencies: { type: 'array', doc: 'What the hooks need.', default: [], items: dependency },
+    weights: {
+      type: 'array',
+      doc: 'How weights may be kept where the model does not fit into layers as it is, if its golden requests still pass (an extension of modelayer).',
+      items: { type: 'string', values: [...WEIGHTS_KINDS], doc: 'A half, or a quarter of the bytes.' },
+    },
     health: {
       type: 'object',
       doc: 'Health check; only, and then always, for Image.',

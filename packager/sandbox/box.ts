@@ -2,7 +2,7 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import type { Cgroup } from './cgroup.ts'
-import { bootstrapPath } from './skeleton.ts'
+import { bootstrapPath, SHARED_AT } from './skeleton.ts'
 
 export interface BoxSpec {
   /** node of the host, which becomes /var/lang/bin/node */
@@ -13,6 +13,10 @@ export interface BoxSpec {
   /** from skeleton(); unused by `plain` */
   readonly root: string
   readonly tmpMB: number
+  /** of the host, in place of a /tmp in memory */
+  readonly tmpFolder?: string
+  /** of the host, a file system that environments share */
+  readonly shared?: string
   readonly env: Readonly<Record<string, string>>
   readonly cgroup: Cgroup
   readonly log: (text: string) => void
@@ -36,14 +40,16 @@ export interface Box {
  * changes its user it keeps the signal that its parent's death sends it.
  */
 const SCRIPT = `set -e
-R=$1 TASK=$2 OPT=$3 NODE=$4 TMP=$5 JOINS=$6; shift 6
+R=$1 TASK=$2 OPT=$3 NODE=$4 TMP=$5 DISK=$6 SHARED=$7 JOINS=$8; shift 8
 bind() { mount -n --bind "$1" "$R$2"; mount -n -o remount,bind,ro,nosuid,nodev "$R$2"; }
 mount -n --bind "$R" "$R"
 bind "$TASK" /var/task
 bind "$OPT" /opt
 bind "$NODE" /var/lang/bin/node
 for d in null zero random urandom; do mount -n --bind /dev/$d "$R/dev/$d"; done
-mount -n -t tmpfs -o "size=\${TMP}m,mode=1777,nosuid,nodev" tmpfs "$R/tmp"
+if [ -n "$DISK" ]; then mount -n --bind "$DISK" "$R/tmp"
+else mount -n -t tmpfs -o "size=\${TMP}m,mode=1777,nosuid,nodev" tmpfs "$R/tmp"; fi
+if [ -n "$SHARED" ]; then mount -n --bind "$SHARED" "$R${SHARED_AT}"; fi
 mount -n -t proc -o ro,nosuid,nodev,noexec proc "$R/proc"
 mount -n -o remount,bind,ro,nosuid "$R"
 for j in $JOINS; do echo 0 > "$j"; done
@@ -112,7 +118,8 @@ function enclosed(s: BoxSpec, flags: readonly string[], enter: string): ChildPro
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   }
   const namespaces = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', ...flags]
-  const parameters = [s.root, s.task, s.opt, s.node, String(s.tmpMB), s.cgroup.joins.join(' ')]
+  const disks = [String(s.tmpMB), s.tmpFolder ?? '', s.shared ?? '']
+  const parameters = [s.root, s.task, s.opt, s.node, ...disks, s.cgroup.joins.join(' ')]
   const script = SCRIPT.replace('ENTER', () => enter)
   const command = ['unshare', ...namespaces, 'sh', '-c', script, 'box', ...parameters]
   return spawn('setpriv', ['--pdeathsig', 'KILL', ...command, ...s.flags, '/var/runtime/bootstrap.cjs'], options)

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { AppError } from '../../src/errors.ts'
 import type { Arch } from '../layers/definition.ts'
 import { type DistIndex, INDEX, layersFor } from '../layers/dist.ts'
+import { imageOptions } from './image.ts'
 import type { SandboxOptions } from './sandbox.ts'
 
 /** What the sandbox boots for one function of a built package. @throws {AppError} BAD_ARTIFACT */
@@ -13,7 +14,10 @@ export function bootOptions(dir: string, index: DistIndex, arch: Arch, name = 'p
       expected: `a function ${name}`,
       got: index.functions.map((f) => f.name).join(', ') || 'none',
     })
+  const image = index.images?.[arch]
+  if (image !== undefined) return { ...imageOptions(join(dir, image), name), functionName: fn.name, arch }
   return {
+    tmp: index.plan.tmp,
     layers: layersFor(index, arch).map((l) => join(dir, l.file)),
     function: join(dir, fn.file),
     functionName: fn.name,

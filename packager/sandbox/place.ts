@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { cp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -6,7 +6,7 @@ import type { Arch } from '../layers/definition.ts'
 import { projectRoot } from '../root.ts'
 import type { BoxKind, BoxSpec } from './box.ts'
 import { lambdaEnv } from './env.ts'
-import { skeleton } from './skeleton.ts'
+import { SHARED_AT, skeleton } from './skeleton.ts'
 import { unpack, unpackLayers } from './unpack.ts'
 
 export interface PlaceSpec {
@@ -16,6 +16,7 @@ export interface PlaceSpec {
   readonly handler: string
   readonly memory: number
   readonly tmp: number
+  readonly shared: string | undefined
   readonly env: Readonly<Record<string, string>>
   readonly arch: Arch
   readonly node: string
@@ -23,6 +24,9 @@ export interface PlaceSpec {
   readonly cache: string
   readonly api: string
 }
+
+/** A /tmp in memory counts as memory of the function, which Lambda's does not: a large one is a folder. */
+export const IN_MEMORY_MB = 512
 
 /** The unpacked files and the variables for one kind of box. */
 export interface Place {
@@ -51,9 +55,12 @@ export async function placeFor(kind: BoxKind, s: PlaceSpec): Promise<Place> {
   // without a box the code must not lie below this project, where `require` would find the project's node_modules
   const task = boxed ? unpacked : mkdtempSync(join(tmpdir(), 'modelayer-task-'))
   if (!boxed) await cp(unpacked, task, { recursive: true })
+  const tmpFolder = boxed && s.tmp > IN_MEMORY_MB ? mkdtempSync(join(tmpdir(), 'modelayer-tmp-')) : undefined
+  if (tmpFolder) chmodSync(tmpFolder, 0o1777)
   const env = lambdaEnv({ ...s, ...(boxed ? { task: '/var/task', opt: '/opt' } : { task, opt }), extra: s.env })
   if (!boxed) {
     env.MODELAYER_OPT = opt
+    if (s.shared !== undefined && env.MODELAYER_MODELS_ROOT === SHARED_AT) env.MODELAYER_MODELS_ROOT = s.shared
     if (!fits(s.arch)) env.NODE_PATH += delimiter + join(projectRoot(), 'node_modules')
   }
   return {
@@ -66,9 +73,12 @@ export async function placeFor(kind: BoxKind, s: PlaceSpec): Promise<Place> {
       opt,
       root: boxed ? await skeleton(s.node, s.cache) : '',
       tmpMB: s.tmp,
+      ...(tmpFolder && { tmpFolder }),
+      ...(s.shared !== undefined && { shared: s.shared }),
       env,
     },
     remove: () => {
+      if (tmpFolder) rmSync(tmpFolder, { recursive: true, force: true })
       if (!boxed) rmSync(task, { recursive: true, force: true })
     },
   }

@@ -5,7 +5,7 @@ import type { Arch } from '../layers/definition.ts'
 import { defaultCache } from '../root.ts'
 import { type BoxKind, KINDS } from './box.ts'
 import { type Environment, launch } from './environment.ts'
-import { type Place, placeFor, possibleKinds } from './place.ts'
+import { IN_MEMORY_MB, type Place, placeFor, possibleKinds } from './place.ts'
 import { type Answer, type FunctionError, PAYLOAD, startRuntimeApi } from './runtimeapi.ts'
 
 export interface SandboxOptions {
@@ -22,6 +22,8 @@ export interface SandboxOptions {
   readonly initSeconds?: number
   /** MB of /tmp */
   readonly tmp?: number
+  /** a folder of this machine as the file system at /mnt/models, which environments share */
+  readonly shared?: string
   readonly env?: Readonly<Record<string, string>>
   /** what the layers were built for */
   readonly arch?: Arch
@@ -74,7 +76,8 @@ async function start(options: SandboxOptions): Promise<Sandbox> {
     memory: options.memory ?? 1769,
     timeoutSeconds: options.timeoutSeconds ?? 30,
     initSeconds: options.initSeconds ?? 10,
-    tmp: options.tmp ?? 512,
+    tmp: options.tmp ?? IN_MEMORY_MB,
+    shared: options.shared,
     env: options.env ?? {},
     arch: options.arch ?? 'x64',
     node: options.node ?? process.execPath,
@@ -202,7 +205,13 @@ async function start(options: SandboxOptions): Promise<Sandbox> {
     let queue: Promise<unknown> = Promise.resolve()
     return {
       kind: first.kind,
-      limits: [...notes, ...KINDS[first.kind].missing, ...first.limits, ...refusals.map((r) => `box ${r}`)],
+      limits: [
+        ...notes,
+        ...(o.tmp > IN_MEMORY_MB ? ['/tmp: its size is not limited'] : []),
+        ...KINDS[first.kind].missing,
+        ...first.limits,
+        ...refusals.map((r) => `box ${r}`),
+      ],
       init,
       invoke: (event) => {
         const result = queue.then(() => invoke(event))

@@ -8,8 +8,22 @@ import { once } from './unpack.ts'
 
 export const bootstrapPath = (): string => join(projectRoot(), 'packager', 'sandbox', 'bootstrap.cjs')
 
+/** Lambda mounts file systems below /mnt. */
+export const SHARED_AT = '/mnt/models'
+
 /** Where things of the host are mounted: folders and files that must exist in the root before it is read-only. */
-const FOLDERS = ['proc', 'tmp', 'opt', 'dev', 'etc', 'lib64', 'var/task', 'var/runtime', 'var/lang/bin'] as const
+const FOLDERS = [
+  'proc',
+  'tmp',
+  'opt',
+  'dev',
+  'etc',
+  'lib64',
+  'mnt/models',
+  'var/task',
+  'var/runtime',
+  'var/lang/bin',
+] as const
 const POINTS = ['var/lang/bin/node', 'dev/null', 'dev/zero', 'dev/random', 'dev/urandom'] as const
 
 /** What native code of the layers links to and node itself may not have loaded. */

@@ -4,8 +4,8 @@ import { chmod, copyFile, link, mkdir, mkdtemp, readdir, readFile, rename, rm, s
 import { dirname, join, posix } from 'node:path'
 import { unzipSync } from 'fflate'
 import { AppError } from '../../src/errors.ts'
-import type { Manifest } from '../../src/manifest.ts'
-import { LIMITS } from '../layers/budget.ts'
+import { FETCH_FILE, type FetchList, type Manifest } from '../../src/manifest.ts'
+import { LIMITS } from '../fit/limits.ts'
 import { sha256File } from '../layers/fetch.ts'
 import { filesBelow } from '../layers/files.ts'
 
@@ -101,7 +101,9 @@ async function checkModels(dir: string, where: string): Promise<void> {
   for (const { name, path } of await filesBelow(dir, 'models')) {
     if (!/^models\/[^/]+\/[^/]+\/manifest\.json$/.test(name)) continue
     const { files = {} } = JSON.parse(await readFile(path, 'utf8')) as Partial<Manifest>
+    const elsewhere = await fetchedFiles(dirname(path))
     for (const [file, wanted] of Object.entries(files)) {
+      if (elsewhere.has(file)) continue
       const full = join(dirname(path), file)
       const got = existsSync(full) ? await sha256File(full) : 'no such file'
       if (got !== wanted)
@@ -112,4 +114,11 @@ async function checkModels(dir: string, where: string): Promise<void> {
         })
     }
   }
+}
+
+/** What the function fetches is checked when it does. */
+async function fetchedFiles(model: string): Promise<Set<string>> {
+  const list = join(model, FETCH_FILE)
+  if (!existsSync(list)) return new Set()
+  return new Set(Object.keys((JSON.parse(await readFile(list, 'utf8')) as FetchList).files))
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../errors.ts'
+import { FETCH_FILE } from '../manifest.ts'
 import type { Model, ModelStore } from '../models.ts'
 import { parsePlace, refuseOverlap } from './names.ts'
 import { RESULT_FORMATS, type ResultName } from './results/index.ts'
@@ -107,6 +108,7 @@ export interface ThreadPlaces {
 const SMALL_MODEL = 128 * 2 ** 20
 
 export function isSmall({ dir }: Model): boolean {
+  if (existsSync(join(dir, FETCH_FILE))) return false
   const files = readdirSync(dir, { withFileTypes: true, recursive: true }).filter((f) => f.isFile())
   return files.reduce((n, f) => n + statSync(join(f.parentPath, f.name)).size, 0) <= SMALL_MODEL
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { readOptions } from '../../packager/deploy/options.ts'
+import { memoryOf } from '../../packager/deploy/storage.ts'
 import { isAppError } from '../../src/errors.ts'
 
 const models = { mnist: './mnist' }
@@ -15,6 +16,9 @@ test('ten lines are enough: everything else has a default', () => {
     memory: 1769,
     timeout: 29,
     image: true,
+    storage: 'auto',
+    efs: undefined,
+    container: undefined,
     concurrency: {},
     vpc: undefined,
     tracing: false,
@@ -72,6 +76,29 @@ test('capture: one in a hundred, and nothing of what requests hold unless it is 
   })
 })
 
+const EFS = {
+  fileSystem: 'arn:aws:elasticfilesystem:eu-central-1:123456789012:file-system/fs-0123456789abcdef0',
+  accessPoint: 'arn:aws:elasticfilesystem:eu-central-1:123456789012:access-point/fsap-0123456789abcdef0',
+}
+const IMAGE = `123456789012.dkr.ecr.eu-central-1.amazonaws.com/digits@sha256:${'0'.repeat(64)}`
+
+test('models go where the service file says', () => {
+  const vpc = { securityGroups: ['sg-1'], subnets: ['subnet-1'] }
+  const o = readOptions({ models, storage: 'efs', efs: EFS, vpc })
+  assert.deepEqual([o.storage, o.efs], ['efs', EFS])
+  assert.equal(readOptions({ models, storage: 'image', container: IMAGE }).container, IMAGE)
+})
+
+test('memory that cannot hold the largest model: refused where it was asked for, else raised', () => {
+  const index = { plan: { memory: 900 } }
+  assert.equal(memoryOf(index, 1769, true, 'memory'), 1769)
+  assert.equal(memoryOf(index, 512, false, 'memory'), 1028)
+  assert.throws(
+    () => memoryOf(index, 512, true, 'batch.memory'),
+    /at least 900: the largest model has to fit for custom\.modelayer\.batch\.memory/,
+  )
+})
+
 /** what is wrong → what the message has to name */
 const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['no options', undefined, /custom\.modelayer/, /an object/, /nothing/],
@@ -87,6 +114,23 @@ const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['memory as text', { models, memory: '512' }, /memory/, /an integer/],
   ['half a second', { models, timeout: 0.5 }, /timeout/, /from 1 to 900/],
   ['image as text', { models, image: 'no' }, /image/, /true or false/],
+  ['another storage', { models, storage: 'disk' }, /storage/, /auto, layer, s3, efs, image/],
+  ['a file system without its ARNs', { models, storage: 'efs' }, /efs: \{ fileSystem, accessPoint \}/],
+  ['a file system without a VPC', { models, efs: EFS }, /vpc beside efs/],
+  [
+    'an access point that is none',
+    { models, efs: { ...EFS, accessPoint: 'fsap-1' } },
+    /efs\.accessPoint/,
+    /access-point/,
+  ],
+  ['half a file system', { models, efs: { fileSystem: EFS.fileSystem } }, /efs\.accessPoint/, /nothing/],
+  [
+    'an image by its tag',
+    { models, storage: 'image', container: IMAGE.replace(/@.*/, ':latest') },
+    /container/,
+    /DIGEST/,
+  ],
+  ['an image beside layers', { models, container: IMAGE }, /storage: image beside container/],
   ['no reserved concurrency at all', { models, concurrency: { reserved: 0 } }, /concurrency\.reserved/, /from 1/],
   ['an unknown kind of concurrency', { models, concurrency: { max: 1 } }, /'max'/, /reserved, provisioned/],
   ['a VPC without subnets', { models, vpc: { securityGroups: ['sg-1'] } }, /vpc\.subnets/, /a list of texts/],
@@ -163,6 +207,9 @@ test('whatever a service file says, only our own errors come out', () => {
     'metrics',
     'capture',
     'release',
+    'storage',
+    'efs',
+    'container',
   ] as const
   const some = fc.dictionary(fc.constantFrom(...keys), value)
   fc.assert(

@@ -75,7 +75,14 @@ test('whatever event comes, only our own errors come out', async () => {
 const address = (e: unknown) => typeof (e as { ResponseURL?: unknown } | null | undefined)?.ResponseURL === 'string'
 
 test('a version says what it is made of, in the room there is', () => {
-  const model = (name: string) => ({ name, version: '1', layer: '', defaultSignature: '', signatures: {} })
+  const model = (name: string) => ({
+    name,
+    version: '1',
+    spot: 'layer' as const,
+    layer: '',
+    defaultSignature: '',
+    signatures: {},
+  })
   const [a, b] = [{ sha256: 'a' }, { sha256: 'b' }]
   const one = describe([model('iris'), model('mnist')], [a, b])
   assert.match(one, /^iris@1, mnist@1; content [0-9a-f]{12}$/)
