@@ -34,6 +34,22 @@ export class Gatherer {
     return out
   }
 
+  /** Fills a buffer as far as the source reaches; returns how far. No chunk is held while the next is asked for. */
+  async fill(into: Uint8Array): Promise<number> {
+    let filled = 0
+    while (filled < into.length && (this.size > 0 || (await this.more()))) {
+      const chunk = this.chunks.shift()
+      if (!chunk) continue
+      const part = chunk.subarray(0, into.length - filled)
+      into.set(part, filled)
+      filled += part.length
+      this.size -= part.length
+      if (part.length < chunk.length) this.chunks.unshift(chunk.subarray(part.length))
+    }
+    this.at += filled
+    return filled
+  }
+
   /** Passes over bytes without holding them. False where the source ends before. */
   async skip(n: number): Promise<boolean> {
     for (let left = n; left > 0; ) {

@@ -40,6 +40,8 @@ export interface Answerer {
 /** Not of the record: whatever comes next would fail in the same way. */
 const FATAL: ReadonlySet<string> = new Set(['LOAD_FAILED', 'DEADLINE'])
 const STACK_BYTES = 32 * 2 ** 20
+/** rows that lie together already and are as large as that gain less by more neighbours than copying costs */
+const LARGE_BYTES = 2 ** 18
 
 /** Whether rows of several records go through the graph together. */
 export async function stacks(model: Model, maxRows: number): Promise<boolean> {
@@ -139,12 +141,14 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
           continue
         }
         const next = stackable ? stackKey(entry.ready as Tensors) : undefined
-        if (next === undefined || next !== key) await flush()
+        const size = next === undefined ? 0 : bytesIn(entry.ready as Tensors)
+        const large = entry.count > 1 && size >= LARGE_BYTES
+        if (next === undefined || next !== key || large) await flush()
         group.push(entry)
         key = next
         rows += entry.count
-        if (next !== undefined) bytes += bytesIn(entry.ready as Tensors)
-        if (next === undefined || rows >= tuner.rows || bytes >= STACK_BYTES) await flush()
+        bytes += size
+        if (next === undefined || large || rows >= tuner.rows || bytes >= STACK_BYTES) await flush()
       }
       await flush()
       const begin = now()

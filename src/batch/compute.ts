@@ -163,11 +163,14 @@ export async function compute(
     return Math.max(1, Math.floor(Math.max(most, tiny)))
   }
   const stacked = await stacks(model, job.maxRows)
-  const chunks = chunksOf(recordsOf(format, { ...context, ...(stacked && { block: most }) }), {
-    count: most,
-    bytes: CHUNK.bytes,
-    ...(only && { wanted: (record: number) => only.has(record) }),
-  })
+  const chunks = chunksOf(
+    recordsOf(format, { ...context, ...(stacked && { block: most }), buffers: threads?.buffers }),
+    {
+      count: most,
+      bytes: CHUNK.bytes,
+      ...(only && { wanted: (record: number) => only.has(record) }),
+    },
+  )
   try {
     await checkHead(run, context)
     if (state.tries >= MAX_TRIES && !state.hand)
@@ -227,7 +230,7 @@ async function contextOf(run: Run, { at }: Checkpoint): Promise<ReadContext> {
   const { store, model } = job
   const service = await model.service()
   const check = item.versionId === undefined ? { ifMatch: info.etag } : {}
-  const bytes = (start?: number, end?: number) => store.read(item, { start, end, ...check })
+  const bytes: ReadContext['bytes'] = (start, end, reuse) => store.read(item, { start, end, reuse, ...check })
   return {
     store,
     info,

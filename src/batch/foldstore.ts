@@ -13,6 +13,7 @@ import type { ObjectInfo, ObjectRef, ObjectStore, PartUpload, WriteOptions, Writ
 const ASIDE = '.modelayer-'
 /** S3's smallest part, so that what works here works there. */
 const PART = 5 * 2 ** 20
+const PAGE = 2 ** 19
 /** Up to this size the etag is of the content; file systems tell times too coarsely for files that are rewritten often. */
 const HASHED = 2 ** 20
 
@@ -104,13 +105,14 @@ export function createFolderStore(): ObjectStore {
 
   return withOwnErrors({
     stat: info,
-    async *read(ref, { start = 0, end, ifMatch } = {}) {
+    async *read(ref, { start = 0, end, ifMatch, reuse = false } = {}) {
       const now = await info(ref)
       if (!now) throw notFound(ref)
       if (ifMatch !== undefined && ifMatch !== now.etag) throw changed(ref)
       const last = Math.min(end ?? now.size, now.size)
       // the file that was opened stays the one that is read, also when another takes its name
-      if (start < last) yield* createReadStream(path(ref), { start, end: last - 1, highWaterMark: 2 ** 18 })
+      if (reuse && start < last) yield* readReusing(path(ref), start, last, ref)
+      else if (start < last) yield* createReadStream(path(ref), { start, end: last - 1, highWaterMark: 2 ** 18 })
     },
     async *list(bucket, prefix, after) {
       for await (const key of keysUnder(bucket, '', prefix)) {
@@ -129,6 +131,28 @@ export function createFolderStore(): ObjectStore {
     },
     upload: (ref, options = {}) => upload(ref, options.id),
   })
+}
+
+/** Two buffers take turns: one is read into while the other is looked at. */
+async function* readReusing(path: string, start: number, end: number, ref: ObjectRef): AsyncGenerator<Uint8Array> {
+  const file = await open(path)
+  const pages = [Buffer.allocUnsafeSlow(PAGE), Buffer.allocUnsafeSlow(PAGE)] as const
+  const read = (at: number, page: Buffer) => (at < end ? file.read(page, 0, Math.min(PAGE, end - at), at) : undefined)
+  try {
+    let at = start
+    let next = read(at, pages[0])
+    for (let turn = 0; next; turn++) {
+      const { bytesRead, buffer } = await next
+      if (bytesRead === 0) throw changed(ref)
+      at += bytesRead
+      next = read(at, pages[(turn + 1) % 2]!)
+      // told when its turn comes
+      next?.catch(() => undefined)
+      yield buffer.subarray(0, bytesRead)
+    }
+  } finally {
+    await file.close()
+  }
 }
 
 async function* joined(dir: string, parts: readonly { readonly etag: string }[], ref: ObjectRef) {

@@ -1,3 +1,5 @@
+import type { Buffers } from './buffers.ts'
+
 /** A line of a text object. */
 export interface Line {
   /** without its line end; empty where it was too long */
@@ -65,12 +67,14 @@ export interface BlockOptions {
   most(): number
   /** lines without anything but blanks are none */
   readonly dense?: boolean
+  /** where several lines are copied, since their chunk is overwritten */
+  readonly buffers?: Buffers
 }
 
-/** As {@link linesOf}, but many at a time and with no object for any of them. */
+/** As {@link linesOf}, but many at a time and with no object for any of them. Chunks may be overwritten when the next is asked for. */
 export async function* lineBlocksOf(
   chunks: AsyncIterable<Uint8Array>,
-  { offset = 0, max = 64 * 2 ** 20, most, dense = false }: BlockOptions,
+  { offset = 0, max = 64 * 2 ** 20, most, dense = false, buffers }: BlockOptions,
 ): AsyncGenerator<LineBlock> {
   let held: Uint8Array[] = []
   let size = 0
@@ -116,17 +120,24 @@ export async function* lineBlocksOf(
       at += start - first
       if (n === 0) continue
       const alone = tooLong && n === 2 && start - first > max
-      const bytes = alone ? Buffer.alloc(0) : Buffer.from(chunk.buffer, chunk.byteOffset + first, start - first)
+      const bytes = alone ? Buffer.alloc(0) : kept(chunk.subarray(first, start), n > 2 ? buffers : undefined)
       yield { bytes, spans: spans.subarray(0, n), next: at, tooLong: alone }
     }
     const rest = chunk.subarray(start)
     at += rest.length
     size += rest.length
     if (size > max) held = []
-    else if (rest.length > 0) held.push(rest)
+    else if (rest.length > 0) held.push(Buffer.from(rest))
   }
   const line = size > 0 ? cut(new Uint8Array(0)) : undefined
   if (line) yield line
+}
+
+function kept(bytes: Uint8Array, buffers: Buffers | undefined): Buffer {
+  if (!buffers) return Buffer.from(bytes)
+  const copy = Buffer.from(buffers.take(bytes.length), 0, bytes.length)
+  copy.set(bytes)
+  return copy
 }
 
 /** Without the carriage return of CRLF; -1 for a line that is none. */

@@ -1,31 +1,51 @@
+import type { Buffers } from './buffers.ts'
 import type { BatchRecord } from './types.ts'
 
+export interface Parcel {
+  readonly parcel: BatchRecord[]
+  /** what is handed over with it, and is gone here */
+  readonly transfer: ArrayBuffer[]
+  /** of that, what the other thread gives back */
+  readonly lent: ArrayBuffer[]
+}
+
 /**
- * Records for another thread. Views of small parts of large buffers would be sent with all of the buffer, and a buffer that is handed over is
- * gone here: so raw bytes are copied together, and tensors, which own their memory, are handed over.
+ * Records for another thread. A view of a small part of a large buffer would be sent with all of the buffer: so memory that holds records
+ * by itself is handed over, and other bytes are copied together.
  */
-export function pack(records: readonly BatchRecord[]): { parcel: BatchRecord[]; transfer: ArrayBuffer[] } {
-  const size = records.reduce((n, { input }) => n + (bytesOf(input)?.length ?? 0), 0)
+export function pack(records: readonly BatchRecord[], buffers: Buffers): Parcel {
+  const size = records.reduce((n, { input }) => n + (copied(input, buffers)?.length ?? 0), 0)
   const bytes = new Uint8Array(size)
   const transfer = new Set<ArrayBuffer>(size > 0 ? [bytes.buffer] : [])
+  const lent = new Set<ArrayBuffer>()
   let at = 0
   const parcel = records.map((r): BatchRecord => {
     const { record, count, id, input, source } = r
     const own = { record, count, id, source, bytes: 0, next: { record: 0 } }
-    const given = bytesOf(input)
+    const given = copied(input, buffers)
     if (given) {
       bytes.set(given, at)
       at += given.length
       return { ...own, input: { ...input, bytes: bytes.subarray(at - given.length, at) } as BatchRecord['input'] }
     }
-    if (input.kind === 'tensors')
-      for (const { data } of Object.values(input.tensors))
-        if (!Array.isArray(data) && data.byteLength === data.buffer.byteLength) transfer.add(data.buffer as ArrayBuffer)
+    for (const { buffer, byteLength } of memoryOf(input)) {
+      const pooled = buffers.has(buffer)
+      if (pooled) lent.add(buffer as ArrayBuffer)
+      else if (byteLength === buffer.byteLength) transfer.add(buffer as ArrayBuffer)
+    }
     return { ...own, input }
   })
-  return { parcel, transfer: [...transfer] }
+  return { parcel, transfer: [...transfer, ...lent], lent: [...lent] }
 }
 
-function bytesOf(input: BatchRecord['input']): Uint8Array | undefined {
+/** Bytes that may lie beside those of others. */
+function copied(input: BatchRecord['input'], buffers: Buffers): Uint8Array | undefined {
+  if (input.kind === 'raw' && input.spans && buffers.has(input.bytes.buffer)) return undefined
   return input.kind === 'raw' || input.kind === 'file' || input.kind === 'example' ? input.bytes : undefined
+}
+
+function memoryOf(input: BatchRecord['input']): ArrayBufferView[] {
+  if (input.kind === 'raw') return [input.bytes]
+  if (input.kind !== 'tensors') return []
+  return Object.values(input.tensors).flatMap(({ data }) => (Array.isArray(data) ? [] : [data]))
 }

@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { toAppError } from '../log.ts'
 import { openStore } from '../models.ts'
 import { type Answered, createPart, type Part } from './part.ts'
-import type { Reply, Request, ThreadData } from './threads.ts'
+import type { Reply, Request, Said, ThreadData } from './threads.ts'
 
 const encoder = new TextEncoder()
 
@@ -34,17 +34,17 @@ export function serveThread(): void {
         (answered) => {
           const { written } = answered
           const lines = typeof written?.lines === 'string' ? encoder.encode(written.lines) : undefined
-          const reply: Reply = {
-            id: request.id,
-            answered: lines ? { ...answered, written: { ...written!, lines } } : answered,
-          }
-          port.postMessage(reply, lines ? [lines.buffer] : [])
+          reply(request, { answered: lines ? { ...answered, written: { ...written!, lines } } : answered }, lines)
         },
         (e: unknown) => {
           const { code, details } = toAppError(e)
           const { cause: _, ...said } = details
-          port.postMessage({ id: request.id, error: { code, details: said } } satisfies Reply)
+          reply(request, { error: { code, details: said } })
         },
       )
   })
+
+  function reply({ id, lent }: Request & { kind: 'records' }, said: Said, bytes?: Uint8Array<ArrayBuffer>): void {
+    port.postMessage({ id, lent, ...said } satisfies Reply, [...lent, ...(bytes ? [bytes.buffer] : [])])
+  }
 }

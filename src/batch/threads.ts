@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { AppError, type ErrorCode, type ErrorDetails } from '../errors.ts'
 import type { Limits } from '../predict.ts'
+import { type Buffers, createBuffers } from './buffers.ts'
 import { pack } from './parcel.ts'
 import type { Answered, Part, PartSpec } from './part.ts'
 import type { BatchRecord } from './types.ts'
@@ -21,12 +22,15 @@ export type Request =
       readonly id: number
       readonly records: readonly BatchRecord[]
       readonly limits: Limits
+      /** memory of the records, to be sent back */
+      readonly lent: readonly ArrayBuffer[]
     }
 
-export type Reply = { readonly id: number } & (
+export type Said =
   | { readonly answered: Answered }
   | { readonly error: { readonly code: ErrorCode; readonly details: Omit<ErrorDetails, 'cause'> } }
-)
+
+export type Reply = Said & { readonly id: number; readonly lent: readonly ArrayBuffer[] }
 
 /** Threads that answer records, each with the model of its own: `session.run` and hooks block the one they are called in. */
 export interface Threads {
@@ -37,6 +41,7 @@ export interface Threads {
 export interface OpenThreads extends Part {
   /** so many submissions are worth having on their way */
   readonly depth: number
+  readonly buffers: Buffers
   close(): void
 }
 
@@ -53,6 +58,7 @@ export function createThreads(file: string, count: number, data: ThreadData): Th
   let threads: Thread[] = []
   let runs = 0
   let ids = 0
+  const buffers = createBuffers()
 
   const start = (): Thread => {
     const worker = new Worker(file, { workerData: data })
@@ -62,6 +68,7 @@ export function createThreads(file: string, count: number, data: ThreadData): Th
     worker.on('message', (reply: Reply) => {
       const call = waiting.get(reply.id)
       waiting.delete(reply.id)
+      for (const b of reply.lent) buffers.give(b)
       if (waiting.size === 0) worker.unref()
       if ('answered' in reply) call?.resolve(reply.answered)
       else call?.reject(new AppError(reply.error.code, reply.error.details))
@@ -91,15 +98,17 @@ export function createThreads(file: string, count: number, data: ThreadData): Th
       for (const { worker } of own) worker.postMessage({ kind: 'open', run, spec } satisfies Request)
       return {
         depth: 2 * count,
+        buffers,
         submit(records, limits) {
           const thread = own.reduce((a, b) => (b.waiting.size < a.waiting.size ? b : a))
           const id = ids++
-          const { parcel, transfer } = pack(records)
+          const { parcel, transfer, lent } = pack(records, buffers)
           const answered = new Promise<Answered>((resolve, reject) => {
             if (!threads.includes(thread)) return reject(new AppError('THREAD_ENDED'))
             thread.waiting.set(id, { resolve, reject })
             thread.worker.ref()
-            thread.worker.postMessage({ kind: 'records', run, id, records: parcel, limits } satisfies Request, transfer)
+            const request: Request = { kind: 'records', run, id, records: parcel, limits, lent }
+            thread.worker.postMessage(request, transfer)
           })
           const timer = limits.deadline && setTimeout(() => stop(thread), limits.deadline + GRACE_MS - Date.now())
           void answered.catch(() => undefined).finally(() => clearTimeout(timer))

@@ -1,5 +1,6 @@
 import type { FieldSpec, Signature } from '../manifest.ts'
 import type { RequestData, Tensors } from '../types.ts'
+import type { Buffers } from './buffers.ts'
 
 /** An object of a bucket; for a folder store the bucket is a folder and the key a path below it, with slashes. */
 export interface ObjectRef {
@@ -26,6 +27,8 @@ export interface ReadOptions {
   readonly end?: number
   /** INPUT_CHANGED where the object has another etag by now */
   readonly ifMatch?: string
+  /** what was yielded may be overwritten when the next is asked for */
+  readonly reuse?: boolean
 }
 
 export interface WriteOptions {
@@ -167,11 +170,13 @@ export interface ReadContext {
   readonly store: ObjectStore
   readonly info: ObjectInfo
   /** the object's bytes from an offset, each read checked against the version that the run began with */
-  bytes(start?: number, end?: number): AsyncIterable<Uint8Array>
+  bytes(start?: number, end?: number, reuse?: boolean): AsyncIterable<Uint8Array>
   /** absent: from the beginning */
   readonly from?: Position
   /** how many consecutive records may come as one, from this one on; absent: 1 */
   block?(record: number): number
+  /** for what comes as one; where records are answered by other threads */
+  readonly buffers?: Buffers
   readonly signature: Signature
   /** fields of the model's form, where it declares them */
   readonly fields?: Readonly<Record<string, FieldSpec>>

@@ -81,7 +81,8 @@ async function* rowsOf(
   let size = 0
   let open = false
   let next = offset
-  for await (const block of lineBlocksOf(context.bytes(offset), { offset, max, most })) {
+  const chunks = context.bytes(offset, undefined, true)
+  for await (const block of lineBlocksOf(chunks, { offset, max, most, buffers: context.buffers })) {
     if (!open && !block.tooLong && !block.bytes.includes(QUOTE)) {
       const spans = filled(block.spans)
       if (spans.length > 0) yield { ...block, spans }

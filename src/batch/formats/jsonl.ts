@@ -17,7 +17,9 @@ async function* readJsonLines(context: ReadContext): AsyncGenerator<BatchRecord>
   let record = from?.record ?? 0
   const offset = from?.offset ?? 0
   const most = () => (source ? 1 : (context.block?.(record) ?? 1))
-  for await (const block of lineBlocksOf(context.bytes(offset), { offset, max: maxOf(context), most, dense: true })) {
+  const chunks = context.bytes(offset, undefined, true)
+  const options = { offset, max: maxOf(context), most, dense: true, buffers: context.buffers }
+  for await (const block of lineBlocksOf(chunks, options)) {
     const { bytes, spans, tooLong, next } = block
     const count = spans.length / 2
     const line = bytes.subarray(spans[0], spans[1])

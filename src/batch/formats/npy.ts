@@ -28,12 +28,12 @@ async function* readArray(context: ReadContext): AsyncGenerator<BatchRecord> {
     await head.close()
   }
   let record = from?.record ?? 0
-  const bytes = gather(context, rows.offset(record))
+  const bytes = gather(context, rows.offset(record), true)
   try {
     while (record < rows.count) {
       const most = Math.min(roomFor(context, record, rows.width), rows.count - record)
       const start = bytes.at
-      const block = await takeRows(bytes, rows, most, `${info.key}, row ${record}`)
+      const block = await blockOf(bytes, rows, most, `${info.key}, row ${record}`, context)
       for (const { tensor, first, count } of rowTensors(rows, block)) {
         record += count
         yield {
@@ -50,8 +50,8 @@ async function* readArray(context: ReadContext): AsyncGenerator<BatchRecord> {
   }
 }
 
-function gather(context: ReadContext, start: number): Gatherer {
-  return new Gatherer(context.bytes(start)[Symbol.asyncIterator](), start)
+function gather(context: ReadContext, start: number, reuse = false): Gatherer {
+  return new Gatherer(context.bytes(start, undefined, reuse)[Symbol.asyncIterator](), start)
 }
 
 /** how many bytes of rows are read as one */
@@ -61,11 +61,21 @@ function roomFor({ block }: ReadContext, record: number, width: number): number 
   return Math.max(1, Math.min(block?.(record) ?? 1, Math.floor(BLOCK_BYTES / width)))
 }
 
+/** The same, filled without holding a chunk; several into memory that goes to another thread. */
+async function blockOf(bytes: Gatherer, rows: NpyRows, count: number, where: string, { buffers }: ReadContext) {
+  const size = count * rows.width
+  const room = count > 1 && buffers ? Buffer.from(buffers.take(size), 0, size) : Buffer.allocUnsafeSlow(size)
+  return wholeRows(room.subarray(0, await bytes.fill(room)), rows, where)
+}
+
 /** Whole rows, fewer than wanted where the file ends before; at least one. */
-export async function takeRows(bytes: Gatherer, { width }: NpyRows, count: number, where: string): Promise<Buffer> {
-  const rows = await bytes.take(count * width)
-  if (rows.length >= width) return rows.subarray(0, rows.length - (rows.length % width))
-  throw broken(where, `${width} bytes`, `${rows.length}, and the end of the file`)
+export async function takeRows(bytes: Gatherer, rows: NpyRows, count: number, where: string): Promise<Buffer> {
+  return wholeRows(await bytes.take(count * rows.width), rows, where)
+}
+
+function wholeRows(bytes: Buffer, { width }: NpyRows, where: string): Buffer {
+  if (bytes.length >= width) return bytes.subarray(0, bytes.length - (bytes.length % width))
+  throw broken(where, `${width} bytes`, `${bytes.length}, and the end of the file`)
 }
 
 /** All rows as one tensor; where one of them holds what the input cannot, each by itself. */
@@ -78,6 +88,8 @@ function* rowTensors(rows: NpyRows, block: Buffer): Generator<{ tensor: Rows | B
     )
   const all = read(0, count)
   if (count === 1 || all.kind === 'rows') return yield { tensor: all, first: 0, count }
+  // each by itself may go to another thread, and their memory with it
+  block = Buffer.from(block)
   for (let first = 0; first < count; first++) yield { tensor: read(first, 1), first, count: 1 }
 }
 
