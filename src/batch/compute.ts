@@ -20,8 +20,11 @@ import { openSink } from './sink.ts'
 import type { Threads } from './threads.ts'
 import type { BatchRecord, Position, ReadContext, Result } from './types.ts'
 
-/** `ms`: a chunk should not take longer, so that time is looked at and the lease renewed often enough */
-const CHUNK = { first: 32, records: 256, lists: 32, bytes: 8 * 2 ** 20, ms: 4_000 }
+/**
+ * `ms`: a chunk should not take longer, so that time is looked at and the lease renewed often enough. What lists name is loaded whole, so
+ * they get fewer, and fewer still where several chunks are on their way.
+ */
+const CHUNK = { first: 32, records: 256, lists: 32, threadedLists: 8, bytes: 8 * 2 ** 20, ms: 4_000 }
 /** of records that are tiny there may be more: what is done once for a chunk costs more than they do */
 const TINY = { records: 8_192, bytes: 2 ** 19, ms: 20 }
 /** for the checkpoint itself, and for the function to answer */
@@ -57,6 +60,7 @@ export async function compute(
   }
   const begin = now()
   const laps: Record<string, number> = { ...state.ms }
+  const spent = state.ms.total ?? 0
   const context = await contextOf(run, state)
   const spec: PartSpec = {
     key: run.item.key,
@@ -101,7 +105,7 @@ export async function compute(
     ...state,
     at,
     counts,
-    ms: { ...rounded(laps), total: Math.round((state.ms.total ?? 0) + now() - begin) },
+    ms: { ...rounded(laps), total: Math.round(spent + now() - begin) },
     result: await result.save(),
     errors: await errors.save(),
     writer: writer.state(),
@@ -157,8 +161,10 @@ export async function compute(
   const only = onlyErrors === undefined || whole ? undefined : await numbersIn(run, onlyErrors)
   const most = (record: number) => {
     if (record < state.suspectUntil || only) return 1
-    if (perRecord === 0) return CHUNK.first
-    const most = Math.min(format.lists ? CHUNK.lists : CHUNK.records, CHUNK.ms / perRecord)
+    const listed = threads ? CHUNK.threadedLists : CHUNK.lists
+    if (perRecord === 0) return format.lists ? listed : CHUNK.first
+    const most = Math.min(format.lists ? listed : CHUNK.records, CHUNK.ms / perRecord)
+    if (format.lists) return Math.max(1, Math.floor(most))
     const tiny = Math.min(TINY.records, TINY.ms / perRecord, TINY.bytes / bytesPerRecord)
     return Math.max(1, Math.floor(Math.max(most, tiny)))
   }
