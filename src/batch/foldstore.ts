@@ -13,7 +13,7 @@ import type { ObjectInfo, ObjectRef, ObjectStore, PartUpload, WriteOptions, Writ
 const ASIDE = '.modelayer-'
 /** S3's smallest part, so that what works here works there. */
 const PART = 5 * 2 ** 20
-const PAGE = 2 ** 19
+const PAGE = 2 ** 21
 /** Up to this size the etag is of the content; file systems tell times too coarsely for files that are rewritten often. */
 const HASHED = 2 ** 20
 
