@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { AppError } from '../../src/errors.ts'
-import type { DeployOptions, HttpOptions } from '../deploy/options.ts'
+import type { DeployOptions, HttpOptions, S3Place } from '../deploy/options.ts'
 import type { Service } from '../deploy/service.ts'
 import type { Arch } from '../layers/definition.ts'
 import { type DistIndex, INDEX, readDist } from '../layers/dist.ts'
@@ -23,7 +23,7 @@ interface Plan {
 export async function serveSandbox(input: Input, io: Reporter): Promise<number> {
   const { silenceTelemetry } = await import('../../src/boot.ts')
   const { settingsOf } = await import('../deploy/settings.ts')
-  const { startStack } = await import('../sandbox/stack.ts')
+  const { FETCHED, startStack } = await import('../sandbox/stack.ts')
   silenceTelemetry()
   const work = mkdtempSync(join(tmpdir(), 'modelayer-sandbox-'))
   const stopped = stopSignal()
@@ -39,12 +39,13 @@ export async function serveSandbox(input: Input, io: Reporter): Promise<number> 
         dist,
         index,
         arch: process.arch as Arch,
-        settings: settingsOf(options, stackName, service.environment),
+        settings: settingsOf(options, stackName, { index, raw: service.raw, models: FETCHED }, service.environment),
         http,
         quota: service.quota,
         stage,
         region,
         batch: options.batch,
+        capture: options.capture,
         data,
         concurrency: integer(input, 'concurrency', { min: 1, max: 1000 }) ?? 10,
         front: {
@@ -57,8 +58,9 @@ export async function serveSandbox(input: Input, io: Reporter): Promise<number> 
     try {
       for (const limit of stack.limits) io.note(`Not as in Lambda: ${limit}`)
       for (const note of stack.access?.notes ?? []) io.note(note)
+      const folder = ({ bucket, prefix }: S3Place) => join(data, bucket, prefix)
+      if (options.capture) io.note(`Captured requests: ${folder(options.capture)}`)
       if (options.batch) {
-        const folder = ({ bucket, prefix }: { bucket: string; prefix: string }) => join(data, bucket, prefix)
         io.note(`Objects: put files into ${folder(options.batch.input)}, or use AWS_ENDPOINT_URL_S3=${stack.s3}`)
         io.note(`Results: ${folder(options.batch.output)}`)
       }
@@ -103,7 +105,7 @@ async function planOf(input: Input, work: string, io: Reporter): Promise<Plan> {
     refuse(input, ['name', 'version', 'api', 'cors'], 'custom.modelayer of serverless.yml to say so, with --service')
     const service = await io.step('Read serverless.yml', () => readService(dir, one(input, 'stage')))
     const packages = await openModels(service, io)
-    return { service, packages, ...(await build(packages, join(work, 'dist'), service.options.image, io)) }
+    return { service, packages, ...(await build(packages, join(work, 'dist'), service.options, io)) }
   }
   const [first] = input.args
   if (first === undefined)
@@ -114,20 +116,28 @@ async function planOf(input: Input, work: string, io: Reporter): Promise<Plan> {
   const packages: ModelPackage[] = []
   const [name, version] = [one(input, 'name'), one(input, 'version')]
   for (const source of input.args) packages.push(await openAny(await localSource(source, io), { name, version }))
-  return { service, packages, ...(await build(packages, join(work, 'dist'), true, io)) }
+  return { service, packages, ...(await build(packages, join(work, 'dist'), service.options, io)) }
 }
 
 /** Without a service file: its defaults, open to this machine. */
 async function alone(input: Input): Promise<Service> {
   const { readOptions } = await import('../deploy/options.ts')
   const api = one(input, 'api') ?? 'http'
-  const options = readOptions({
+  const raw = {
     models: { model: '.' },
     arch: process.arch,
     http: { api, auth: 'none', cors: flag(input, 'cors') },
-  })
+  }
   const here = resolve('.')
-  return { dir: here, name: 'modelayer', stage: 'dev', region: 'us-east-1', options, environment: {} }
+  return {
+    dir: here,
+    name: 'modelayer',
+    stage: 'dev',
+    region: 'us-east-1',
+    options: readOptions(raw),
+    raw,
+    environment: {},
+  }
 }
 
 async function openModels({ dir, options }: Service, io: Reporter): Promise<ModelPackage[]> {
@@ -139,9 +149,11 @@ async function openModels({ dir, options }: Service, io: Reporter): Promise<Mode
   )
 }
 
-async function build(packages: readonly ModelPackage[], out: string, image: boolean, io: Reporter) {
+async function build(packages: readonly ModelPackage[], out: string, o: DeployOptions, io: Reporter) {
   const { pack } = await import('../layers/pack.ts')
-  const { index } = await pack(packages, { out, arch: [process.arch as Arch], image, reporter: io })
+  const { image, storage, efs, memory } = o
+  const fit = { storage, efs: efs !== undefined, memory }
+  const { index } = await pack(packages, { out, arch: [process.arch as Arch], image, reporter: io, fit })
   return { dist: out, index }
 }
 

@@ -1,7 +1,7 @@
 import { MAP_RUNS } from '../../src/batch/names.ts'
 import { BATCH_BYTES } from '../batch/plan.ts'
 import type { BatchOptions, MapOptions } from './options.ts'
-import type { Json, Resources, Statement } from './resources.ts'
+import { type Json, type Resources, type Statement, serviceRole } from './resources.ts'
 
 /** Seconds after which objects that are open are asked for again: a lease that a crash left behind runs out after 60. */
 const AGAIN_SECONDS = 15
@@ -153,25 +153,7 @@ export function mapResources(batch: BatchOptions & { readonly map: MapOptions },
         ...(batch.map.logs && { LoggingConfiguration: logging }),
       },
     },
-    BatchMapRole: {
-      Type: 'AWS::IAM::Role',
-      Properties: {
-        AssumeRolePolicyDocument: {
-          Version: '2012-10-17',
-          Statement: [
-            {
-              Effect: 'Allow',
-              Principal: { Service: 'states.amazonaws.com' },
-              Action: 'sts:AssumeRole',
-              Condition: { StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } } },
-            },
-          ],
-        },
-        Policies: [
-          { PolicyName: 'own', PolicyDocument: { Version: '2012-10-17', Statement: mapStatements(batch, place) } },
-        ],
-      },
-    },
+    BatchMapRole: serviceRole('states', mapStatements(batch, place)),
     ...(batch.map.logs && logs),
   }
 }

@@ -27,7 +27,7 @@ import {
   throttle,
   wideStatements,
 } from './resources.ts'
-import { imageMissing, storageStatements, storageUploads, storeFunction } from './storage.ts'
+import { imageMissing, modelsIn, storageStatements, storageUploads, storeFunction } from './storage.ts'
 import type { DeploymentBucket } from './upload.ts'
 
 /** What the plugin uses of osls. */
@@ -232,7 +232,7 @@ export default class ModelayerPlugin {
           f as { memorySize?: number },
           this.index,
           this.options,
-          this.deploymentBucket,
+          modelsIn(this.deploymentBucket),
           name,
           custom?.modelayer,
         )

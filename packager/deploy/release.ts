@@ -1,6 +1,6 @@
 import { choice, flag, object, usage } from './checks.ts'
 import type { HttpOptions } from './options.ts'
-import { allow, type Json, type Resources } from './resources.ts'
+import { allow, type Json, type Resources, serviceRole } from './resources.ts'
 
 export interface ReleaseOptions {
   /** how traffic goes over to a new version, in the words of CodeDeploy and SAM */
@@ -85,37 +85,13 @@ export function shiftResources(
 /** What CodeDeploy does for a shift: look at the alarms, move the weights of one alias. */
 function shiftRole({ functionId, alias }: Released): Resources[string] {
   const Resource: Json[] = [{ 'Fn::GetAtt': [functionId, 'Arn'] }, { 'Fn::Sub': `\${${functionId}.Arn}:${alias}` }]
-  return {
-    Type: 'AWS::IAM::Role',
-    Properties: {
-      AssumeRolePolicyDocument: {
-        Version: '2012-10-17',
-        Statement: [
-          {
-            Effect: 'Allow',
-            Principal: { Service: 'codedeploy.amazonaws.com' },
-            Action: 'sts:AssumeRole',
-            Condition: { StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } } },
-          },
-        ],
-      },
-      Policies: [
-        {
-          PolicyName: 'own',
-          PolicyDocument: {
-            Version: '2012-10-17',
-            Statement: [
-              allow(['lambda:GetAlias', 'lambda:UpdateAlias', 'lambda:GetProvisionedConcurrencyConfig'], Resource),
-              // reading only; it is asked for lists of alarms
-              allow(['cloudwatch:DescribeAlarms'], {
-                'Fn::Sub': `arn:\${AWS::Partition}:cloudwatch:\${AWS::Region}:\${AWS::AccountId}:alarm:*`,
-              }),
-            ],
-          },
-        },
-      ],
-    },
-  }
+  return serviceRole('codedeploy', [
+    allow(['lambda:GetAlias', 'lambda:UpdateAlias', 'lambda:GetProvisionedConcurrencyConfig'], Resource),
+    // reading only; it is asked for lists of alarms
+    allow(['cloudwatch:DescribeAlarms'], {
+      'Fn::Sub': `arn:\${AWS::Partition}:cloudwatch:\${AWS::Region}:\${AWS::AccountId}:alarm:*`,
+    }),
+  ])
 }
 
 /** namespace, metric of failures, metric of all, whose */

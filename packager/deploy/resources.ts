@@ -106,20 +106,22 @@ export function wideStatements({ tracing, vpc }: Pick<DeployOptions, 'tracing' |
 export const keyStatements = (kmsKey: string | undefined): Statement[] =>
   kmsKey === undefined ? [] : [{ Effect: 'Allow', Action: ['kms:Decrypt'], Resource: kmsKey }]
 
-export function roleResource(functionName: string, statements: readonly Statement[]): Resources[string] {
+/** Of a function, with its own log group. */
+export const roleResource = (functionName: string, statements: readonly Statement[]): Resources[string] =>
+  roleOf('lambda', [logs(functionName), ...statements])
+
+/** Of a service that acts for this account alone. */
+export const serviceRole = (service: string, statements: readonly Statement[]): Resources[string] =>
+  roleOf(service, statements, { StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } } })
+
+function roleOf(service: string, statements: readonly Statement[], Condition?: Json): Resources[string] {
+  const trust = { Effect: 'Allow', Principal: { Service: `${service}.amazonaws.com` }, Action: 'sts:AssumeRole' }
+  const Version = '2012-10-17'
   return {
     Type: 'AWS::IAM::Role',
     Properties: {
-      AssumeRolePolicyDocument: {
-        Version: '2012-10-17',
-        Statement: [{ Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' }, Action: 'sts:AssumeRole' }],
-      },
-      Policies: [
-        {
-          PolicyName: 'own',
-          PolicyDocument: { Version: '2012-10-17', Statement: [logs(functionName), ...statements] },
-        },
-      ],
+      AssumeRolePolicyDocument: { Version, Statement: [{ ...trust, ...(Condition !== undefined && { Condition }) }] },
+      Policies: [{ PolicyName: 'own', PolicyDocument: { Version, Statement: [...statements] } }],
     },
   }
 }

@@ -13,6 +13,8 @@ export interface Service {
   readonly stage: string
   readonly region: string
   readonly options: DeployOptions
+  /** `custom.modelayer` as it is written: what is left open there may be decided by the models */
+  readonly raw: unknown
   /** of all functions, below their own */
   readonly environment: Readonly<Record<string, unknown>>
   /** how often the key of a REST API may be used */
@@ -44,6 +46,7 @@ export async function readService(path: string, stage?: string): Promise<Service
     stage: stage ?? provider.stage ?? 'dev',
     region: provider.region ?? 'us-east-1',
     options: readOptions(modelayer),
+    raw: modelayer,
     environment: provider.environment ?? {},
     quota: provider.apiGateway?.usagePlan?.quota,
   }

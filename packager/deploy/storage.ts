@@ -48,17 +48,20 @@ export function checkStorage({
 
 const PREFIX = 'modelayer/models/'
 
+/** Below the deployment bucket, as functions are told. */
+export const modelsIn = (bucket: Json): Json => ({ 'Fn::Join': ['', ['s3://', bucket, `/${PREFIX}`]] })
+
 interface OslsFunction {
   environment?: object
   memorySize?: number
 }
 
-/** Changes what osls makes of a function, to have the models that are in no layer and the memory they need. */
+/** Changes what osls makes of a function, to have the models that are in no layer (at `models`) and the memory they need. */
 export function storeFunction(
   f: OslsFunction,
   index: DistIndex,
   o: DeployOptions,
-  bucket: Json,
+  models: Json,
   name: string,
   raw: unknown,
 ): void {
@@ -71,7 +74,7 @@ export function storeFunction(
     handler: index.functions.find((i) => i.name === name)?.handler,
     environment: {
       ...f.environment,
-      MODELAYER_MODELS: { 'Fn::Join': ['', ['s3://', bucket, `/${PREFIX}`]] },
+      MODELAYER_MODELS: models,
       ...(shared && { MODELAYER_MODELS_ROOT: SHARED_AT }),
     },
     ...(index.plan.tmp > LIMITS.tmp.given && { ephemeralStorageSize: index.plan.tmp }),

@@ -1,9 +1,9 @@
-import { mkdirSync } from 'node:fs'
+import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { BatchOptions, HttpOptions } from '../deploy/options.ts'
+import type { BatchOptions, DeployOptions, HttpOptions, S3Place } from '../deploy/options.ts'
 import type { FunctionSettings, Settings } from '../deploy/settings.ts'
 import type { Arch } from '../layers/definition.ts'
-import type { DistIndex } from '../layers/dist.ts'
+import { type DistIndex, STORES } from '../layers/dist.ts'
 import { type Access, accessOf } from './access.ts'
 import { bootOptions } from './dist.ts'
 import { createFleet, type Fleet } from './fleet.ts'
@@ -24,8 +24,9 @@ export interface StackOptions {
   readonly stage?: string
   readonly region: string
   readonly batch?: BatchOptions
-  /** where the buckets of the batch are folders */
-  readonly data?: string
+  readonly capture?: DeployOptions['capture']
+  /** where buckets are folders */
+  readonly data: string
   /** environments of a function at a time, where it reserves none */
   readonly concurrency: number
   readonly front?: Pick<FrontOptions, 'port' | 'host' | 'limits'>
@@ -44,6 +45,12 @@ export interface Stack {
   close(): Promise<void>
 }
 
+/** The bucket of the deployment is the build itself: nothing is copied. */
+const DEPLOYMENT = 'modelayer-deployment'
+export const FETCHED = `s3://${DEPLOYMENT}/${STORES}/`
+/** Where file systems are folders; no bucket can have this name. */
+const SHARED = '.file-system'
+
 /** The deployed stack on this machine: front, functions in their environments, buckets and queue. */
 export async function startStack(o: StackOptions): Promise<Stack> {
   const { http, batch, log } = o
@@ -53,11 +60,12 @@ export async function startStack(o: StackOptions): Promise<Stack> {
   }
 
   try {
-    const buckets = batch && (await startBuckets({ dir: o.data!, names: bucketsOf(batch) }))
+    const folders = foldersOf(o)
+    const buckets = Object.keys(folders).length > 0 ? await startBuckets({ folders }) : undefined
     if (buckets) opened.push(buckets.close)
     // a bucket has no folders, but whoever drops a file wants one to drop it into
     for (const p of batch ? [batch.input, batch.output] : [])
-      mkdirSync(join(buckets!.folder(p.bucket), p.prefix), { recursive: true })
+      mkdirSync(join(folders[p.bucket]!, p.prefix), { recursive: true })
     const fleet = async (name: 'predict' | 'batch', s: FunctionSettings): Promise<Fleet> => {
       const made = createFleet({
         boot: { ...bootOf(o, name, s, buckets?.url), onLog: (text) => text.trim() && log(text.trimEnd()) },
@@ -91,7 +99,7 @@ export async function startStack(o: StackOptions): Promise<Stack> {
       const { bucket, prefix } = batch.input
       const trigger = startTrigger({
         bucket,
-        folder: buckets.folder(bucket),
+        folder: folders[bucket]!,
         prefix,
         invoke: worker.invoke,
         maxReceives: batch.options.maxReceives,
@@ -109,12 +117,13 @@ export async function startStack(o: StackOptions): Promise<Stack> {
 
 /** What the sandbox boots for a function: the zips in the order of its layers, and the settings it would be deployed with. */
 export function bootOf(
-  o: Pick<StackOptions, 'dist' | 'index' | 'arch' | 'region' | 'sandbox'>,
+  o: Pick<StackOptions, 'dist' | 'index' | 'arch' | 'region' | 'sandbox' | 'data'>,
   name: string,
   s: FunctionSettings,
   s3?: string,
 ): SandboxOptions {
   const { functionName, handler, memory, timeoutSeconds, tmp } = s
+  const shared = s.mounts ? sharedFolder(o.data) : undefined
   const role = {
     // Lambda gives a function the keys of its role; these are of no use outside
     AWS_ACCESS_KEY_ID: 'ASIASANDBOX',
@@ -132,11 +141,26 @@ export function bootOf(
     memory,
     timeoutSeconds,
     tmp,
+    shared,
     env: { ...role, ...s.env },
   }
 }
 
-const bucketsOf = ({ input, output }: BatchOptions): string[] => [...new Set([input.bucket, output.bucket])]
+/** Environments have a user of their own, whom an access point would let write. */
+function sharedFolder(data: string): string {
+  const folder = join(data, SHARED)
+  mkdirSync(folder, { recursive: true })
+  chmodSync(folder, 0o777)
+  return folder
+}
+
+function foldersOf({ batch, capture, index, dist, data }: StackOptions): Record<string, string> {
+  const places: (S3Place | undefined)[] = [batch?.input, batch?.output, capture]
+  return Object.fromEntries([
+    ...places.flatMap((p) => (p ? [[p.bucket, join(data, p.bucket)]] : [])),
+    ...(index.fetched.length > 0 ? [[DEPLOYMENT, dist]] : []),
+  ])
+}
 
 /** Which objects a message was about; never more of it. */
 function keysOf(body: string): string[] {

@@ -1,5 +1,6 @@
 import { crc32c } from '../crc32c.ts'
 import { within } from '../deadline.ts'
+import { isGolden } from '../golden/stored.ts'
 import { type Log, logged, toAppError } from '../log.ts'
 import { memo } from '../memo.ts'
 import type { HttpRequest, HttpResponse } from '../types.ts'
@@ -45,7 +46,8 @@ export function createCapture(options: CaptureOptions, place: Place, log: Log): 
   // with the AWS SDK in it: only the first sampled request pays for that
   const writer = memo(async () => (await import('./writer.ts')).createWriter(options, place))
   return {
-    wants: (requestId) => sampled(requestId, options.percent),
+    // those of a release are nobody's, and lie in the package already
+    wants: (requestId) => !isGolden(requestId) && sampled(requestId, options.percent),
     async keep(exchange, deadline = Number.POSITIVE_INFINITY) {
       const { requestId, functionRequestId } = exchange.request
       const gone = new AbortController()

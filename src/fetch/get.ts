@@ -1,7 +1,8 @@
-import { createHash, createHmac } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
 import { SignatureV4 } from '@smithy/signature-v4'
 import { AppError } from '../errors.ts'
+import { Sha256 } from './sha256.ts'
 
 export interface Credentials {
   readonly accessKeyId: string
@@ -131,21 +132,4 @@ function baseOf({ bucket, region, endpoint }: Store): URL {
   if (endpoint !== undefined) return new URL(`${endpoint.replace(/\/*$/, '')}/${bucket}/`)
   const domain = `${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`
   return new URL(bucket.includes('.') ? `https://s3.${domain}/${bucket}/` : `https://${bucket}.s3.${domain}/`)
-}
-
-/** Node's own, in the shape the signer asks for. */
-class Sha256 {
-  private readonly hash
-  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.hash = secret === undefined ? createHash('sha256') : createHmac('sha256', secret as string)
-  }
-  update(data: string | ArrayBuffer | ArrayBufferView): void {
-    this.hash.update(data as string)
-  }
-  async digest(): Promise<Uint8Array> {
-    return this.hash.digest()
-  }
-  reset(): void {
-    throw new Error('A hash is used once.')
-  }
 }

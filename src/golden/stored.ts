@@ -12,6 +12,10 @@ export interface StoredGolden {
 }
 
 export const GOLDEN_DIR = 'golden'
+const ID = 'golden-'
+
+/** Gateways number requests themselves, so nobody's request from outside has such an id. */
+export const isGolden = (requestId: string): boolean => requestId.startsWith(ID)
 
 /** What an HTTP API sends for it (payload format 2.0); answers repeat the request's id, so it is the one of the recording. */
 export function goldenEvent(golden: StoredGolden, name: string): object {
@@ -22,7 +26,7 @@ export function goldenEvent(golden: StoredGolden, name: string): object {
     rawPath: path,
     rawQueryString: '',
     headers: { 'content-type': contentType, 'content-length': String(Buffer.from(body, 'base64').length) },
-    requestContext: { http: { method: 'POST', path }, requestId: `golden-${name}`, stage: '$default' },
+    requestContext: { http: { method: 'POST', path }, requestId: `${ID}${name}`, stage: '$default' },
     body,
     isBase64Encoded: true,
   }

@@ -19,7 +19,7 @@ const work = mkdtempSync(join(tmpdir(), 'modelayer-stores-'))
 const configureBuckets = [{ name: 'bucket', configs: [] }]
 const s3 = new S3rver({ port: 0, address: '127.0.0.1', silent: true, directory: join(work, 's3'), configureBuckets })
 const { port } = await s3.run()
-const buckets = await startBuckets({ dir: join(work, 'buckets'), names: ['bucket'] })
+const buckets = await startBuckets({ folders: { bucket: join(work, 'buckets', 'bucket') } })
 after(async () => {
   await s3.close()
   await buckets.close()

@@ -4,15 +4,14 @@
  *
  *   npm run build && node --import tsx test/deploy/big.ts
  *
- * With STANDIN_PYTHON (test/deploy/run.ts) the large one is deployed to MiniStack as well, and removed.
+ * With STANDIN_PYTHON (test/deploy/ministack.ts) the large one is deployed to MiniStack as well, and removed.
  */
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import S3rver from 's3rver'
 import { bytes, table } from '../../packager/cli/table.ts'
 import { storageUploads } from '../../packager/deploy/storage.ts'
@@ -29,9 +28,11 @@ import { bootOptions } from '../../packager/sandbox/dist.ts'
 import { httpEvent } from '../../packager/sandbox/events.ts'
 import { Sandbox } from '../../packager/sandbox/sandbox.ts'
 import { apply, type Mlp, mlpPackage, rowOf, weightsOf } from '../fixtures/budget/mlp.ts'
+import { lacks, signed, startStandin } from './standin.ts'
 
 process.env.ORT_DISABLE_TELEMETRY = '1'
 const arch = process.arch as Arch
+const root = projectRoot()
 const work = mkdtempSync(join(tmpdir(), 'modelayer-big-'))
 const credentials = { accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' }
 const MODELS = { medium: { width: 2500, layers: 6 }, large: { width: 5000, layers: 6 } } as const satisfies Record<
@@ -164,34 +165,20 @@ function report(rows: readonly Run[]): string {
 }
 
 async function deploys(name: keyof typeof MODELS): Promise<string> {
-  const python = process.env.STANDIN_PYTHON ?? 'python3'
-  if (spawnSync(python, ['-c', 'import ministack.app'], { stdio: 'ignore' }).status !== 0)
-    return `skipped: ${python} has no MiniStack`
+  const missing = lacks('ministack.app')
+  if (missing) return `skipped: ${missing}`
   // functions run as processes of this machine there, and fetch to its own /tmp
   const fetched = '/tmp/modelayer'
   const own = !existsSync(fetched)
-  const service = join(projectRoot(), 'build', 'deploy-big')
-  const port = await freePort()
-  const endpoint = `http://127.0.0.1:${port}`
-  const aws = {
-    AWS_ENDPOINT_URL: endpoint,
-    AWS_ACCESS_KEY_ID: 'test',
-    AWS_SECRET_ACCESS_KEY: 'test',
-    AWS_REGION: 'eu-central-1',
-  }
-  const env = { ...process.env, ...aws, SLS_TELEMETRY_DISABLED: '1' }
-  const standin = spawn(python, [join(projectRoot(), 'test', 'deploy', 'standin.py')], {
-    env: {
-      ...env,
-      BIND_HOST: '127.0.0.1',
-      GATEWAY_PORT: `${port}`,
-      LAMBDA_EXECUTOR: 'local',
-      S3_DATA_DIR: join(work, 'data'),
-    },
-    stdio: 'ignore',
-  })
+  const service = join(root, 'build', 'deploy-big')
+  const standin = await startStandin([join(root, 'test', 'deploy', 'standin.py')], '/_ministack/health', (port) => ({
+    BIND_HOST: '127.0.0.1',
+    GATEWAY_PORT: String(port),
+    LAMBDA_EXECUTOR: 'local',
+    S3_DATA_DIR: join(work, 'data'),
+  }))
+  const { endpoint, env } = standin
   try {
-    await until(() => fetch(`${endpoint}/_ministack/health`).then((r) => r.ok))
     mkdirSync(service, { recursive: true })
     writeFileSync(
       join(service, 'serverless.yml'),
@@ -209,7 +196,7 @@ custom:
 `,
     )
     const serverless = (command: string): string => {
-      const bin = join(projectRoot(), 'node_modules', '.bin', 'serverless')
+      const bin = join(root, 'node_modules', '.bin', 'serverless')
       const { status, stdout, stderr } = spawnSync(bin, [command], {
         cwd: service,
         env,
@@ -221,9 +208,6 @@ custom:
     }
     const said = /Layers and functions: .*/.exec(serverless('deploy'))?.[0]
     const again = /Layers and functions: .*/.exec(serverless('deploy'))?.[0]
-    const signed = (as: string) => ({
-      authorization: `AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1/${as}/aws4_request, SignedHeaders=host, Signature=0`,
-    })
     const { items } = JSON.parse(await (await fetch(`${endpoint}/v2/apis`, { headers: signed('apigateway') })).text())
     const x = rowOf(MODELS[name].width, 5)
     const answer = await fetch(`${endpoint}/_aws/execute-api/${items[0].apiId}/$default/v1/models/${name}:predict`, {
@@ -237,26 +221,10 @@ custom:
     serverless('remove')
     return `${said}; again: ${again}; the deployed API answers rightly; removed`
   } finally {
-    standin.kill()
+    standin.stop()
     rmSync(service, { recursive: true, force: true })
     if (own) rmSync(fetched, { recursive: true, force: true })
   }
-}
-
-async function until(look: () => Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 240; i++) {
-    if (await look().catch(() => false)) return
-    await sleep(250)
-  }
-  throw new Error('MiniStack did not come within a minute')
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((done) => server.once('listening', done))
-  const { port } = server.address() as AddressInfo
-  await new Promise((done) => server.close(done))
-  return port
 }
 
 async function step(name: string, work: () => Promise<string>): Promise<void> {

@@ -15,7 +15,7 @@ import { openAny } from '../../packager/package/open.ts'
 import { defaultCache, projectRoot } from '../../packager/root.ts'
 import { createFleet } from '../../packager/sandbox/fleet.ts'
 import { startFront } from '../../packager/sandbox/front/server.ts'
-import { type Stack, startStack } from '../../packager/sandbox/stack.ts'
+import { FETCHED, type Stack, startStack } from '../../packager/sandbox/stack.ts'
 import { unpack } from '../../packager/sandbox/unpack.ts'
 import { silenceTelemetry } from '../../src/boot.ts'
 import { createApp } from '../../src/http/app.ts'
@@ -53,11 +53,12 @@ async function deployed({ http, more, patience }: Plan, log: (line: string) => v
     ...(http && { http: { auth: 'none', ...http } }),
     ...more,
   })
+  const index = await readDist(dist)
   const stack = await startStack({
     dist,
-    index: await readDist(dist),
+    index,
     arch,
-    settings: settingsOf(options, 'test-dev'),
+    settings: settingsOf(options, 'test-dev', { index, raw: more ?? {}, models: FETCHED }),
     http: options.http,
     batch: options.batch as BatchOptions | undefined,
     data: join(work, 'data'),

@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { CaptureOptions, Exchange } from '../../src/capture/capture.ts'
-import { sampled } from '../../src/capture/capture.ts'
+import { createCapture, sampled } from '../../src/capture/capture.ts'
 import { captureKey, captureRecord } from '../../src/capture/record.ts'
 import { REDACTED, redactor } from '../../src/capture/redact.ts'
+import { EXACT } from '../../src/golden/compare.ts'
+import { goldenEvent } from '../../src/golden/stored.ts'
 
 const at = new Date('2026-03-04T05:06:07.089Z')
 
@@ -155,6 +157,15 @@ test('whatever the body is, a record is made or an error of ours comes out', () 
     ),
     { numRuns: 300 },
   )
+})
+
+test('golden requests of a release are not captured, whatever the share', () => {
+  const options = { bucket: 'b', prefix: '', percent: 100, redact: [], bodies: 'none', files: 'hash' } as const
+  const capture = createCapture(options, {}, () => undefined)
+  const stored = { path: '/', contentType: '', body: '', expected: { status: 200, body: undefined }, tolerance: EXACT }
+  const { requestContext } = goldenEvent(stored, 'setosa') as { requestContext: { requestId: string } }
+  assert.equal(capture.wants(requestContext.requestId), false)
+  assert.equal(capture.wants('7c1f'), true)
 })
 
 test('the sample is a share, and the same share each time', () => {

@@ -11,7 +11,8 @@ import { layersFor, readDist } from '../../packager/layers/dist.ts'
 import { projectRoot } from '../../packager/root.ts'
 import { corsOf } from '../../packager/sandbox/front/cors.ts'
 import { KINDS } from '../../packager/sandbox/front/kinds.ts'
-import { bootOf } from '../../packager/sandbox/stack.ts'
+import { bootOf, FETCHED } from '../../packager/sandbox/stack.ts'
+import { mlpPackage } from '../fixtures/budget/mlp.ts'
 
 const root = projectRoot()
 const arch = process.arch as Arch
@@ -21,7 +22,10 @@ const work = mkdtempSync(join(root, 'build', 'deploy-sandbox-'))
 after(() => rmSync(work, { recursive: true, force: true }))
 cpSync(join(root, 'examples', 'iris'), join(work, 'iris'), { recursive: true })
 
-const write = (http: string, more = '') =>
+// large enough to be fetched
+mlpPackage(work, { width: 600, layers: 1 }, { name: 'mlp' })
+
+const write = (http: string, more = '', model = 'iris') =>
   writeFileSync(
     join(work, 'serverless.yml'),
     `service: digits
@@ -35,7 +39,7 @@ plugins: [modelayer/serverless]
 custom:
   memory: 700
   modelayer:
-    models: { iris: ./iris }
+    models: { ${model}: ./${model} }
     arch: ${arch}
     image: false
     memory: \${self:custom.memory}
@@ -73,7 +77,11 @@ function deployed(resources: Resources, logicalId: string) {
     memory: p.MemorySize,
     timeoutSeconds: p.Timeout,
     tmp: p.EphemeralStorage?.Size ?? 512,
-    env: p.Environment?.Variables ?? {},
+    env: {
+      ...p.Environment?.Variables,
+      ...(p.Environment?.Variables.MODELAYER_MODELS && { MODELAYER_MODELS: FETCHED }),
+    },
+    mounts: p.FileSystemConfigs !== undefined,
     layers: p.Layers.map(({ Ref }: { Ref: string }) => resources[Ref]!.Properties.Content.S3Key),
   }
 }
@@ -81,14 +89,15 @@ function deployed(resources: Resources, logicalId: string) {
 /** What the sandbox boots for the same service file. */
 async function booted(service: Service, name: 'predict' | 'batch') {
   const index = await readDist(join(work, '.modelayer'))
-  const settings = settingsOf(service.options, `${service.name}-${service.stage}`, service.environment)
+  const built = { index, raw: service.raw, models: FETCHED }
+  const settings = settingsOf(service.options, `${service.name}-${service.stage}`, built, service.environment)
   const boot = bootOf(
-    { dist: join(work, '.modelayer'), index, arch, region: service.region },
+    { dist: join(work, '.modelayer'), index, arch, region: service.region, data: join(work, 'data') },
     name,
     settings[name]!,
     'x',
   )
-  const { functionName, handler, memory, timeoutSeconds, tmp, env = {} } = boot
+  const { functionName, handler, memory, timeoutSeconds, tmp, env = {}, shared } = boot
   const files = layersFor(index, arch)
   return {
     functionName,
@@ -97,6 +106,7 @@ async function booted(service: Service, name: 'predict' | 'batch') {
     timeoutSeconds,
     tmp,
     env: Object.fromEntries(Object.entries(env).filter(([key]) => !LAMBDA.test(key))),
+    mounts: shared !== undefined,
     layers: boot.layers.map((path) => layerKey(files.find((f) => path === join(work, '.modelayer', f.file))!)),
   }
 }
@@ -114,8 +124,9 @@ test('what the template says is what the sandbox boots: functions, layers in ord
   const service = await readService(work)
   assert.deepEqual(await booted(service, 'predict'), deployed(http, 'PredictLambdaFunction'))
   assert.deepEqual(await booted(service, 'batch'), deployed(http, 'BatchLambdaFunction'))
-  const { options, stage } = service
-  const settings = settingsOf(options, `digits-${stage}`)
+  const { options } = service
+  const built = { index: await readDist(join(work, '.modelayer')), raw: service.raw, models: FETCHED }
+  const settings = settingsOf(options, 'digits-prod', built)
   assert.equal(settings.predict.reserved, http.PredictLambdaFunction!.Properties.ReservedConcurrentExecutions)
   const { Issuer, Audience } = Object.values(http).find((r) => r.Type.endsWith('::Authorizer'))!.Properties
     .JwtConfiguration
@@ -140,6 +151,30 @@ test('what the template says is what the sandbox boots: functions, layers in ord
   write('{ auth: none, api: url, cors: true }')
   const { AllowHeaders, AllowMethods } = template().PredictLambdaFunctionUrl!.Properties.Cors
   assert.deepEqual(corsOf('url'), { headers: AllowHeaders.join(), methods: AllowMethods.join() })
+})
+
+test('the same where models are fetched: handler, memory, /tmp, file system, and where they lie', {
+  skip,
+}, async () => {
+  const arn = (kind: string) => `arn:aws:elasticfilesystem:eu-central-1:123456789012:${kind}`
+  const batch = `    batch: { input: s3://digits-in/incoming/, output: s3://digits-out/results/, memory: 900 }
+`
+  for (const storage of [
+    '    storage: s3\n',
+    `    storage: efs
+    vpc: { securityGroups: [sg-1], subnets: [subnet-1] }
+    efs: { fileSystem: '${arn('file-system/fs-1')}', accessPoint: '${arn('access-point/fsap-1')}' }
+`,
+  ]) {
+    write('{ auth: none }', batch + storage, 'mlp')
+    const resources = template()
+    const service = await readService(work)
+    const predict = await booted(service, 'predict')
+    assert.deepEqual(predict, deployed(resources, 'PredictLambdaFunction'))
+    assert.deepEqual(await booted(service, 'batch'), deployed(resources, 'BatchLambdaFunction'))
+    assert.deepEqual([predict.handler, predict.mounts], ['prepared.handler', storage.includes('efs')])
+    assert.equal(predict.env.MODELAYER_MODELS, FETCHED)
+  }
 })
 
 test('a service file that cannot be read says why, and what to do', { skip }, async () => {

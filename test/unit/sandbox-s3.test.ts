@@ -11,7 +11,7 @@ import { startTrigger } from '../../packager/sandbox/trigger.ts'
 import { mutate, random } from '../fuzz/mutate.ts'
 
 const work = mkdtempSync(join(tmpdir(), 'modelayer-sandbox-s3-'))
-const buckets = await startBuckets({ dir: work, names: ['in'] })
+const buckets = await startBuckets({ folders: { in: join(work, 'in') } })
 after(async () => {
   await buckets.close()
   rmSync(work, { recursive: true, force: true })

@@ -1,7 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createFolderStore } from '../../../src/batch/foldstore.ts'
 import { isAppError } from '../../../src/errors.ts'
@@ -12,8 +11,6 @@ import { xml } from './xml.ts'
 export interface Buckets {
   /** for AWS_ENDPOINT_URL_S3 */
   readonly url: string
-  /** the folder of a bucket */
-  folder(bucket: string): string
   close(): Promise<void>
 }
 
@@ -22,19 +19,19 @@ export interface Buckets {
  * and uploads in parts. It asks for no signature and listens on 127.0.0.1 only.
  */
 export async function startBuckets(o: {
-  readonly dir: string
-  readonly names: readonly string[]
+  /** of each bucket */
+  readonly folders: Readonly<Record<string, string>>
   readonly port?: number
 }) {
   const store = createFolderStore()
   const operations = operationsOf(store)
-  const folder = (bucket: string) => join(o.dir, bucket)
-  for (const name of o.names) mkdirSync(folder(name), { recursive: true })
+  for (const folder of Object.values(o.folders)) mkdirSync(folder, { recursive: true })
 
   async function answer(message: IncomingMessage): Promise<Answered> {
     const url = new URL(message.url ?? '/', 'http://s3')
     const [bucket = '', ...rest] = url.pathname.slice(1).split('/').map(decodeURIComponent)
-    if (!o.names.includes(bucket)) return fault(404, 'NoSuchBucket')
+    const folder = Object.hasOwn(o.folders, bucket) ? o.folders[bucket] : undefined
+    if (folder === undefined) return fault(404, 'NoSuchBucket')
     const key = rest.join('/')
     const operation = operations.find(
       ([method, keyed, parameter]) =>
@@ -47,7 +44,7 @@ export async function startBuckets(o: {
     const body = chunked || streaming ? unchunk(raw) : raw
     if (!body) return fault(400, 'IncompleteBody')
     try {
-      const ref = { bucket: folder(bucket), key }
+      const ref = { bucket: folder, key }
       return await operation[3]({ ref, bucket, query: url.searchParams, headers: message.headers, body })
     } catch (e) {
       if (!isAppError(e)) throw e
@@ -74,7 +71,6 @@ export async function startBuckets(o: {
   })
   const buckets: Buckets = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    folder,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
