@@ -62,7 +62,7 @@ function template(): Resources {
 
 const skip = existsSync(join(root, 'build', 'serverless.mjs')) ? false : 'npm run build comes first'
 /** What Lambda gives every function by itself. */
-const LAMBDA = /^AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|REGION|DEFAULT_REGION|ENDPOINT_URL_S3)$/
+const LAMBDA = /^AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|REGION|DEFAULT_REGION|ENDPOINT_URL_S3|ENDPOINT_URL_SQS)$/
 
 /** What the template deploys a function with, in the words of the sandbox. */
 function deployed(resources: Resources, logicalId: string) {
@@ -82,12 +82,10 @@ function deployed(resources: Resources, logicalId: string) {
 async function booted(service: Service, name: 'predict' | 'batch') {
   const index = await readDist(join(work, '.modelayer'))
   const settings = settingsOf(service.options, `${service.name}-${service.stage}`, service.environment)
-  const boot = bootOf(
-    { dist: join(work, '.modelayer'), index, arch, region: service.region },
-    name,
-    settings[name]!,
-    'x',
-  )
+  const boot = bootOf({ dist: join(work, '.modelayer'), index, arch, region: service.region }, name, settings[name]!, {
+    s3: 'x',
+    sqs: 'y',
+  })
   const { functionName, handler, memory, timeoutSeconds, tmp, env = {} } = boot
   const files = layersFor(index, arch)
   return {
