@@ -2,7 +2,7 @@ import { now } from '../clock.ts'
 import { AppError, type ErrorCode, isAppError } from '../errors.ts'
 import { overrides } from '../hooks.ts'
 import { stacks } from './answer.ts'
-import { ALONE, type Checkpoint, type Claim, LEASE_MS } from './ledger.ts'
+import { ALONE, type Checkpoint, type Claim, type Hand, LEASE_MS } from './ledger.ts'
 import { linesOf } from './lines.ts'
 import {
   type Answered,
@@ -26,7 +26,7 @@ const CHUNK = { first: 32, records: 256, lists: 32, bytes: 8 * 2 ** 20, ms: 4_00
 const TINY = { records: 8_192, bytes: 2 ** 19, ms: 20 }
 /** for the checkpoint itself, and for the function to answer */
 const MARGIN_MS = 3_000
-/** a file whose very reading ends the process this often is given up */
+/** a file that ends the process this often before anything of it is in hand is given up */
 const MAX_TRIES = 8
 
 /** A file that is not what its name says, or damaged: as a whole or from some record on. */
@@ -96,6 +96,7 @@ export async function compute(
     control.progress?.(counts, at.offset)
   }
 
+  let hand: Hand | undefined
   let saved = now()
   const snapshot = async (more: Partial<Checkpoint> = {}): Promise<Checkpoint> => ({
     ...state,
@@ -106,7 +107,6 @@ export async function compute(
     errors: await errors.save(),
     writer: writer.state(),
     tries: at.record > state.at.record ? 0 : state.tries,
-    hand: undefined,
     ...more,
   })
   const checkpoint = async (more?: Partial<Checkpoint>) => {
@@ -159,6 +159,8 @@ export async function compute(
     if (record < state.suspectUntil || only) return 1
     if (perRecord === 0) return CHUNK.first
     const most = Math.min(format.lists ? CHUNK.lists : CHUNK.records, CHUNK.ms / perRecord)
+    // they go one by one where they are in hand at the end
+    if (record < state.watchUntil) return Math.max(1, Math.floor(most))
     const tiny = Math.min(TINY.records, TINY.ms / perRecord, TINY.bytes / bytesPerRecord)
     return Math.max(1, Math.floor(Math.max(most, tiny)))
   }
@@ -169,9 +171,10 @@ export async function compute(
     ...(only && { wanted: (record: number) => only.has(record) }),
   })
   try {
+    // its head is read as well
+    if (state.tries >= MAX_TRIES && !state.ended) throw unreadable(at)
     await checkHead(run, context)
-    if (state.tries >= MAX_TRIES && !state.hand)
-      throw new AppError('BAD_INPUT', { where: `record ${at.record}`, got: 'what ends the process while it is read' })
+    if (state.ended?.to === at.record) await reading(at)
     for await (const chunk of chunks) {
       if (!timeLeft()) return await paused()
       if (chunk.from < state.watchUntil) {
@@ -201,20 +204,38 @@ export async function compute(
   return 'end'
 
   async function paused(): Promise<'paused'> {
-    set(await snapshot({ hand: state.hand }))
+    set(await snapshot({ hand }))
     return 'paused'
   }
 
   /** What is in hand is written down first, so that the next attempt knows what ended this one. */
   async function watched(chunk: Chunk): Promise<void> {
     const { from, to, next } = chunk
-    const same = to - from === 1 && state.hand?.from === from && state.hand.to === to
-    const alone = same ? state.hand!.alone : 0
-    if (alone >= ALONE) return emit(writeResults(writer, [crashed(chunk.items[0]!)]), next)
-    await checkpoint({ hand: { from, to, alone } })
+    const { ended } = state
+    const before = ended?.to === to && to - from === 1 ? ended : undefined
+    if (before?.from === from && before.times >= ALONE) {
+      await emit(writeResults(writer, [crashed(chunk.items[0]!)]), next)
+      // so that nobody has to find it again
+      return checkpoint()
+    }
+    hand = { from, to }
+    await held.hold(hand)
     const answered = await submit(here, chunk)
     await land(await answered(), next)
+    hand = undefined
+    // it may have been this one, or the reading of the next
+    if (before) await reading(next)
   }
+
+  async function reading({ record }: Position): Promise<void> {
+    const { ended } = state
+    if (ended?.from === record && ended.to === record && ended.times >= ALONE) throw unreadable(at)
+    await held.hold({ from: record, to: record })
+  }
+}
+
+function unreadable({ record }: Position): AppError {
+  return new AppError('BAD_INPUT', { where: `record ${record}`, got: 'what ends the process while it is read' })
 }
 
 function crashed({ record, id, source }: BatchRecord): Result {

@@ -62,7 +62,8 @@ function template(): Resources {
 
 const skip = existsSync(join(root, 'build', 'serverless.mjs')) ? false : 'npm run build comes first'
 /** What Lambda gives every function by itself. */
-const LAMBDA = /^AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|REGION|DEFAULT_REGION|ENDPOINT_URL_S3|ENDPOINT_URL_SQS)$/
+const LAMBDA =
+  /^AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|REGION|DEFAULT_REGION|ENDPOINT_URL_S3|ENDPOINT_URL_SQS)$/
 
 /** What the template deploys a function with, in the words of the sandbox. */
 function deployed(resources: Resources, logicalId: string) {
