@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { Context } from 'aws-lambda'
 import { invokeAgain } from '../src/batch/again.ts'
 import { publishMetrics } from '../src/batch/metrics.ts'
+import { openQueues } from '../src/batch/queue.ts'
 import { reliable } from '../src/batch/reliable.ts'
 import { createS3Store } from '../src/batch/s3store.ts'
 import { codeDigest, jobOf, placesOf, readOptions, threadsOf } from '../src/batch/setup.ts'
@@ -29,6 +30,7 @@ const worker = memo(async () => {
   return createWorker(job, {
     log: (line) => log({ ...line, functionRequestId }),
     maxReceives: options.maxReceives,
+    queue: openQueues(settings.queueEndpoint),
     ...(functionName !== undefined && { again: invokeAgain(functionName, region) }),
   })
 })

@@ -71,6 +71,7 @@ export function readBatchSettings(env: NodeJS.ProcessEnv = process.env): BatchSe
     output: env.MODELAYER_BATCH_OUTPUT || undefined,
     options: env.MODELAYER_BATCH_OPTIONS || undefined,
     endpoint: env.AWS_ENDPOINT_URL_S3 || env.AWS_ENDPOINT_URL || undefined,
+    queueEndpoint: env.AWS_ENDPOINT_URL_SQS || env.AWS_ENDPOINT_URL || undefined,
     region: env.AWS_REGION || env.AWS_DEFAULT_REGION || undefined,
     functionName: env.AWS_LAMBDA_FUNCTION_NAME || undefined,
     taskRoot: env.LAMBDA_TASK_ROOT || '/var/task',

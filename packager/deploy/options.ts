@@ -126,6 +126,9 @@ export function readOptions(raw: unknown): DeployOptions {
   const entries = Object.entries(KEYS).map(([key, check]) => [key, check(o[key])])
   const read = Object.fromEntries(entries) as { [K in keyof typeof KEYS]: ReturnType<(typeof KEYS)[K]> }
   checkStorage(read)
+  const names = Object.keys(read.models)
+  if (read.batch && names.length > 1 && read.batch.options.model === undefined)
+    throw usage('batch.options.model', `one of ${names.join(', ')}`, 'nothing', 'A batch is answered by one model.')
   const { capture, batch } = read
   if (capture && batch && [batch.input.bucket, batch.output.bucket].includes(capture.bucket))
     throw usage('capture.output', 'a bucket of its own', 'one of the batch')

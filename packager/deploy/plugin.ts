@@ -12,6 +12,7 @@ import { LIVE, RELEASED, type Release, type ReleasedName, releaseResources } fro
 import { mapResources } from './map.ts'
 import { type DeployOptions, readOptions } from './options.ts'
 import {
+  allowLoop,
   batchResources,
   batchStatements,
   dropRedundantDependencies,
@@ -263,6 +264,7 @@ export default class ModelayerPlugin {
       dashboardResource(this.options, this.stackName, functionName),
     )
     if (http) throttle(template.Resources, http)
+    if (batch) allowLoop(template.Resources, this.aws.naming.getLambdaLogicalId('batch'))
     releaseResources(template.Resources, this.release(bucket), this.options)
     for (const f of this.functions()) functionCode(template.Resources, this.aws.naming.getLambdaLogicalId(f.name), f)
     dropRedundantDependencies(template.Resources)

@@ -146,10 +146,27 @@ export function batchStatements({ input, output }: { input: S3Place; output: S3P
     { Effect: 'Allow', Action: ['s3:ListBucket'], Resource: [bucketArn(input), bucketArn(output)] },
     {
       Effect: 'Allow',
-      Action: ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes', 'sqs:ChangeMessageVisibility'],
+      Action: [
+        'sqs:ReceiveMessage',
+        'sqs:DeleteMessage',
+        'sqs:GetQueueAttributes',
+        'sqs:ChangeMessageVisibility',
+        // what only needs more time goes out anew
+        'sqs:SendMessage',
+      ],
       Resource: { 'Fn::GetAtt': ['BatchQueue', 'Arn'] },
     },
   ]
+}
+
+/**
+ * Lambda stops a function after some 16 messages that it sent to itself. Here that is a long object which goes on, and it ends: a
+ * message goes out anew only where the object moved on, or another process has it.
+ */
+export function allowLoop(resources: Resources, functionId: string): void {
+  const resource = resources[functionId]
+  if (!resource) return
+  resources[functionId] = { ...resource, Properties: { ...(resource.Properties as object), RecursiveLoop: 'Allow' } }
 }
 
 /** Buckets that stay, private and over TLS only; a queue between them and the function, and one for what cannot be done. */
@@ -163,7 +180,8 @@ export function batchResources({ input, output, timeout, onRemove, options }: Ba
     BatchQueue: {
       Type: 'AWS::SQS::Queue',
       Properties: {
-        // six times the function's timeout, as AWS advises, so that a message is not seen twice while it is worked on
+        // six times the function's timeout, as AWS advises, so that a message is not seen twice while it is worked on; the function
+        // shortens it for what it gives back
         VisibilityTimeout: 6 * timeout,
         SqsManagedSseEnabled: true,
         RedrivePolicy: {

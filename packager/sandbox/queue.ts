@@ -6,7 +6,7 @@ export interface QueueOptions {
   readonly invoke: (event: unknown) => Promise<InvokeResult>
   /** messages of one invocation at most */
   readonly batchSize?: number
-  /** how long a message that was delivered stays hidden; it comes back unless it was reported done */
+  /** how long a message that was delivered stays hidden at most; it comes back unless it was reported done */
   readonly visibilityMs?: number
   /** after this many deliveries a message goes to the dead-letter queue */
   readonly maxReceives?: number
@@ -31,6 +31,10 @@ export interface Drained {
 
 export interface Queue {
   send(body: unknown): void
+  /** Text as it is, delivered after a while. Returns its id. */
+  sendText(body: string, delayMs: number): string
+  /** When a message that is in the hands of the function comes back, if it does. */
+  hide(receipt: string, ms: number): void
   /** Until no message is left. */
   drain(): Promise<Drained>
 }
@@ -40,6 +44,7 @@ export function createQueue(o: QueueOptions): Queue {
   const { batchSize = 10, visibilityMs = 1000, maxReceives = 5, duplicates = 0, random = Math.random } = o
   let waiting: (Message & { readonly visible: number })[] = []
   const dead: Message[] = []
+  const hidden = new Map<string, number>()
   let invocations = 0
 
   function take(): Message[] {
@@ -54,6 +59,13 @@ export function createQueue(o: QueueOptions): Queue {
     return ready.map((m) => ({ ...m, receives: m.receives + 1 }))
   }
 
+  // no pause is longer than the visibility, which is short where somebody watches
+  function sendText(body: string, delayMs: number): string {
+    const id = randomUUID()
+    waiting.push({ id, body, receives: 0, visible: Date.now() + Math.min(delayMs, visibilityMs) })
+    return id
+  }
+
   function back(m: Message, ms: number): void {
     if (m.receives >= maxReceives) {
       dead.push(m)
@@ -62,9 +74,9 @@ export function createQueue(o: QueueOptions): Queue {
   }
 
   return {
-    send(body) {
-      waiting.push({ id: randomUUID(), body: JSON.stringify(body), receives: 0, visible: 0 })
-    },
+    send: (body) => void sendText(JSON.stringify(body), 0),
+    sendText,
+    hide: (receipt, ms) => void hidden.set(receipt, Math.min(ms, visibilityMs)),
     async drain() {
       while (waiting.length > 0 && !o.signal?.aborted) {
         const batch = take()
@@ -78,8 +90,9 @@ export function createQueue(o: QueueOptions): Queue {
           ?.batchItemFailures
         const failed = new Set(failures?.map((f) => f.itemIdentifier))
         for (const m of batch) {
-          if (error || failed.has(m.id)) back(m, visibilityMs)
+          if (error || failed.has(m.id)) back(m, hidden.get(m.id) ?? visibilityMs)
           else if (random() < duplicates) back({ ...m, receives: 0 }, 0)
+          hidden.delete(m.id)
         }
       }
       return { invocations, dead }

@@ -11,7 +11,8 @@ import { type Front, type FrontOptions, startFront } from './front/server.ts'
 import { type Quota, throttle } from './front/throttle.ts'
 import { startBuckets } from './s3/server.ts'
 import type { SandboxOptions } from './sandbox.ts'
-import { startTrigger } from './trigger.ts'
+import { startQueueServer } from './sqs.ts'
+import { startTrigger, type Trigger } from './trigger.ts'
 
 export interface StackOptions {
   /** what `pack` built, and its index */
@@ -63,12 +64,16 @@ export async function startStack(o: StackOptions): Promise<Stack> {
     const folders = foldersOf(o)
     const buckets = Object.keys(folders).length > 0 ? await startBuckets({ folders }) : undefined
     if (buckets) opened.push(buckets.close)
+    let trigger: Trigger | undefined
+    const queues = batch && (await startQueueServer(() => trigger?.queue))
+    if (queues) opened.push(queues.close)
+    const endpoints = { s3: buckets?.url, sqs: queues?.url }
     // a bucket has no folders, but whoever drops a file wants one to drop it into
     for (const p of batch ? [batch.input, batch.output] : [])
       mkdirSync(join(folders[p.bucket]!, p.prefix), { recursive: true })
     const fleet = async (name: 'predict' | 'batch', s: FunctionSettings): Promise<Fleet> => {
       const made = createFleet({
-        boot: { ...bootOf(o, name, s, buckets?.url), onLog: (text) => text.trim() && log(text.trimEnd()) },
+        boot: { ...bootOf(o, name, s, endpoints), onLog: (text) => text.trim() && log(text.trimEnd()) },
         concurrency: s.reserved ?? o.concurrency,
         idleMs: o.idleMs,
         onLine: log,
@@ -97,7 +102,7 @@ export async function startStack(o: StackOptions): Promise<Stack> {
     if (batch && buckets && o.settings.batch) {
       const worker = await fleet('batch', o.settings.batch)
       const { bucket, prefix } = batch.input
-      const trigger = startTrigger({
+      trigger = startTrigger({
         bucket,
         folder: folders[bucket]!,
         prefix,
@@ -120,7 +125,7 @@ export function bootOf(
   o: Pick<StackOptions, 'dist' | 'index' | 'arch' | 'region' | 'sandbox' | 'data'>,
   name: string,
   s: FunctionSettings,
-  s3?: string,
+  { s3, sqs }: { readonly s3?: string; readonly sqs?: string } = {},
 ): SandboxOptions {
   const { functionName, handler, memory, timeoutSeconds, tmp } = s
   const shared = s.mounts ? sharedFolder(o.data) : undefined
@@ -132,6 +137,7 @@ export function bootOf(
     AWS_REGION: o.region,
     AWS_DEFAULT_REGION: o.region,
     ...(s3 !== undefined && { AWS_ENDPOINT_URL_S3: s3 }),
+    ...(sqs !== undefined && { AWS_ENDPOINT_URL_SQS: sqs }),
   }
   return {
     ...bootOptions(o.dist, o.index, o.arch, name),

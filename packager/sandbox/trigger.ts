@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createFolderStore } from '../../src/batch/foldstore.ts'
-import { createQueue, type Message, s3Event } from './queue.ts'
+import { createQueue, type Message, type Queue, s3Event } from './queue.ts'
 import type { InvokeResult } from './sandbox.ts'
 
 export interface TriggerOptions {
@@ -17,11 +17,16 @@ export interface TriggerOptions {
   readonly onDead?: (message: Message) => void
 }
 
+export interface Trigger {
+  readonly queue: Queue
+  stop(): Promise<void>
+}
+
 /** A file that is copied in changes between two looks; S3 shows whole objects only. */
 const CALM_MS = 500
 /**
- * In AWS a message that was not done comes back after six times the function's timeout. Here nobody wants to wait for that; but ten
- * receives have to outlast the lease of a run that died.
+ * In AWS a message whose function ended without a word comes back after six times the function's timeout, and one that failed after
+ * up to 15 minutes. Here nobody wants to wait for that; but ten receives have to outlast the lease of a run that died.
  */
 const VISIBILITY_MS = 15_000
 
@@ -29,7 +34,7 @@ const VISIBILITY_MS = 15_000
  * Bucket → notification → queue → function, for as long as it is not stopped. What lies there at the start is told of as well: an
  * object that is finished changes nothing, and one that was interrupted goes on.
  */
-export function startTrigger(o: TriggerOptions): { stop(): Promise<void> } {
+export function startTrigger(o: TriggerOptions): Trigger {
   const store = createFolderStore()
   const seen = new Map<string, string>()
   const halt = new AbortController()
@@ -65,6 +70,7 @@ export function startTrigger(o: TriggerOptions): { stop(): Promise<void> } {
     }
   })()
   return {
+    queue,
     async stop() {
       halt.abort()
       await Promise.all([watching, polling])

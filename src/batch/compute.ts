@@ -2,7 +2,7 @@ import { now } from '../clock.ts'
 import { AppError, type ErrorCode, isAppError } from '../errors.ts'
 import { overrides } from '../hooks.ts'
 import { stacks } from './answer.ts'
-import { ALONE, type Checkpoint, type Claim, LEASE_MS } from './ledger.ts'
+import { ALONE, type Checkpoint, type Claim, type Hand, LEASE_MS } from './ledger.ts'
 import { linesOf } from './lines.ts'
 import {
   type Answered,
@@ -29,7 +29,7 @@ const CHUNK = { first: 32, records: 256, lists: 32, threadedLists: 8, bytes: 8 *
 const TINY = { records: 8_192, bytes: 2 ** 19, ms: 20 }
 /** for the checkpoint itself, and for the function to answer */
 const MARGIN_MS = 3_000
-/** a file whose very reading ends the process this often is given up */
+/** a file that ends the process this often before anything of it is in hand is given up */
 const MAX_TRIES = 8
 
 /** A file that is not what its name says, or damaged: as a whole or from some record on. */
@@ -100,6 +100,7 @@ export async function compute(
     control.progress?.(counts, at.offset)
   }
 
+  let hand: Hand | undefined
   let saved = now()
   const snapshot = async (more: Partial<Checkpoint> = {}): Promise<Checkpoint> => ({
     ...state,
@@ -110,7 +111,6 @@ export async function compute(
     errors: await errors.save(),
     writer: writer.state(),
     tries: at.record > state.at.record ? 0 : state.tries,
-    hand: undefined,
     ...more,
   })
   const checkpoint = async (more?: Partial<Checkpoint>) => {
@@ -164,7 +164,8 @@ export async function compute(
     const listed = threads ? CHUNK.threadedLists : CHUNK.lists
     if (perRecord === 0) return format.lists ? listed : CHUNK.first
     const most = Math.min(format.lists ? listed : CHUNK.records, CHUNK.ms / perRecord)
-    if (format.lists) return Math.max(1, Math.floor(most))
+    // they go one by one where they are in hand at the end
+    if (format.lists || record < state.watchUntil) return Math.max(1, Math.floor(most))
     const tiny = Math.min(TINY.records, TINY.ms / perRecord, TINY.bytes / bytesPerRecord)
     return Math.max(1, Math.floor(Math.max(most, tiny)))
   }
@@ -178,9 +179,10 @@ export async function compute(
     },
   )
   try {
+    // its head is read as well
+    if (state.tries >= MAX_TRIES && !state.ended) throw unreadable(at)
     await checkHead(run, context)
-    if (state.tries >= MAX_TRIES && !state.hand)
-      throw new AppError('BAD_INPUT', { where: `record ${at.record}`, got: 'what ends the process while it is read' })
+    if (state.ended?.to === at.record) await reading(at)
     for await (const chunk of chunks) {
       if (!timeLeft()) return await paused()
       if (chunk.from < state.watchUntil) {
@@ -210,20 +212,38 @@ export async function compute(
   return 'end'
 
   async function paused(): Promise<'paused'> {
-    set(await snapshot({ hand: state.hand }))
+    set(await snapshot({ hand }))
     return 'paused'
   }
 
   /** What is in hand is written down first, so that the next attempt knows what ended this one. */
   async function watched(chunk: Chunk): Promise<void> {
     const { from, to, next } = chunk
-    const same = to - from === 1 && state.hand?.from === from && state.hand.to === to
-    const alone = same ? state.hand!.alone : 0
-    if (alone >= ALONE) return emit(writeResults(writer, [crashed(chunk.items[0]!)]), next)
-    await checkpoint({ hand: { from, to, alone } })
+    const { ended } = state
+    const before = ended?.to === to && to - from === 1 ? ended : undefined
+    if (before?.from === from && before.times >= ALONE) {
+      await emit(writeResults(writer, [crashed(chunk.items[0]!)]), next)
+      // so that nobody has to find it again
+      return checkpoint()
+    }
+    hand = { from, to }
+    await held.hold(hand)
     const answered = await submit(here, chunk)
     await land(await answered(), next)
+    hand = undefined
+    // it may have been this one, or the reading of the next
+    if (before) await reading(next)
   }
+
+  async function reading({ record }: Position): Promise<void> {
+    const { ended } = state
+    if (ended?.from === record && ended.to === record && ended.times >= ALONE) throw unreadable(at)
+    await held.hold({ from: record, to: record })
+  }
+}
+
+function unreadable({ record }: Position): AppError {
+  return new AppError('BAD_INPUT', { where: `record ${record}`, got: 'what ends the process while it is read' })
 }
 
 function crashed({ record, id, source }: BatchRecord): Result {

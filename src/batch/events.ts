@@ -9,6 +9,8 @@ export type Source = 's3' | 'sqs' | 'eventbridge' | 'map' | 'manual'
 export interface Delivery {
   /** of the SQS message */
   readonly id?: string
+  /** the message itself, for its queue */
+  readonly message?: Message
   /** how often it has been delivered, this time included */
   readonly receives: number
   /** of a map: nobody tries again after this one */
@@ -19,6 +21,13 @@ export interface Delivery {
   readonly skipped: readonly Skip[]
   /** what cannot be read at all */
   readonly error?: AppError
+}
+
+export interface Message {
+  /** of the queue */
+  readonly arn: string
+  readonly receipt: string
+  readonly body: string
 }
 
 export interface Work {
@@ -129,20 +138,22 @@ function bridged(event: Json): Delivery {
 /** A message carries any of the other events, or an SNS notification of one. What cannot be read goes back, and ends in the dead-letter queue. */
 function message(record: Json): Delivery {
   const id = text(record.messageId) ?? ''
+  const [arn, receipt, raw] = [text(record.eventSourceARN), text(record.receiptHandle), text(record.body)]
+  const told = arn && receipt && raw ? { message: { arn, receipt, body: raw } } : {}
   const receives = Number(json(record.attributes ?? {}).ApproximateReceiveCount ?? 1)
   try {
     let body: unknown = JSON.parse(need(text(record.body), 'body'))
     if (isJson(body) && body.Type === 'Notification') body = JSON.parse(need(text(body.Message), 'Message'))
     const { source, deliveries } = readEvent(body)
     if (source === 'sqs') throw new AppError('BAD_EVENT', { where: 'the message', got: 'a message in a message' })
-    return { ...deliveries[0]!, id, receives }
+    return { ...deliveries[0]!, id, receives, ...told }
   } catch (e) {
     const error =
       e instanceof SyntaxError
         ? new AppError('BAD_EVENT', { where: 'body', expected: 'JSON', got: 'another text' })
         : (e as AppError)
     if (error.code === undefined) throw e
-    return { id, receives, work: [], skipped: [], error }
+    return { id, receives, ...told, work: [], skipped: [], error }
   }
 }
 

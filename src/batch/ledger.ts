@@ -31,11 +31,20 @@ export interface Checkpoint {
   readonly watchUntil: number
   /** records before this one were in hand together when an attempt ended: they go one by one */
   readonly suspectUntil: number
-  /** what is in hand, where it is watched; `alone`: how many attempts this one record has ended by itself */
-  readonly hand?: { readonly from: number; readonly to: number; readonly alone: number }
+  /** what was in hand when the time ended, or the process */
+  readonly hand?: Hand
+  /** the one record that ended the last attempts by itself, or the place from which reading did, and how many */
+  readonly ended?: Hand & { readonly times: number }
 }
 
-/** A record is named CRASHED once it has ended this many attempts all by itself. */
+/** Consecutive records; none where what comes next is being read. */
+export interface Hand {
+  readonly from: number
+  /** behind the last */
+  readonly to: number
+}
+
+/** A record is named CRASHED, and reading is given up, once that has ended this many attempts all by itself. */
 export const ALONE = 2
 /** renewed with each checkpoint, which is written four times as often */
 export const LEASE_MS = 60_000
@@ -44,6 +53,8 @@ export interface Claim {
   readonly state: Checkpoint
   /** Writes the state and keeps the lease. @throws {AppError} LEASE_LOST where another process has taken over */
   save(state: Checkpoint): Promise<void>
+  /** Writes down what is in hand, beside the state, which may be large. It counts for as long as the lease is ours. */
+  hold(hand: Hand): Promise<void>
   /** Writes the state for whoever comes next. */
   leave(state: Checkpoint): Promise<void>
   /** The run is done. */
@@ -69,29 +80,57 @@ export async function claim(
     const found = await load(store, ref)
     const before = found?.state.run === run ? found.state : undefined
     if (before?.lease && before.lease.until > Date.now() && !takeOver) return undefined
-    const state = { ...(before ? takenOver(before) : fresh(run)), lease: lease() }
+    const state = { ...(before ? await takenOver(store, ref, before) : fresh(run)), lease: lease() }
     const etag = await write(store, ref, state, found?.etag)
-    if (etag !== undefined) return held(store, ref, state, etag, lease)
+    if (etag !== undefined) return held(store, ref, state, etag, lease, owner)
     // somebody else was faster; look again who it is
     if (attempt > 3) return undefined
     await sleep(20 * (attempt + 1))
   }
 }
 
-function held(store: ObjectStore, ref: ObjectRef, state: Checkpoint, first: string, lease: () => Checkpoint['lease']) {
+function held(
+  store: ObjectStore,
+  ref: ObjectRef,
+  state: Checkpoint,
+  first: string,
+  lease: () => Checkpoint['lease'],
+  owner: string,
+): Claim {
   let etag = first
+  let watched = state.watchUntil > 0
   const swap = async (next: Checkpoint) => {
     const written = await write(store, ref, next, etag)
     if (written === undefined) throw lost(ref)
     etag = written
   }
+  const drop = async () => {
+    if (watched) await store.remove(handOf(ref))
+    watched = false
+  }
   return {
     state,
-    save: (next: Checkpoint) => swap({ ...next, lease: lease() }),
-    leave: ({ lease: _, ...next }: Checkpoint) => swap(next),
-    close: () => store.remove(ref),
+    async save(next) {
+      // whoever finds a run done takes away its state and nothing else
+      if (next.phase === 'publish') await drop()
+      await swap({ ...next, lease: lease() })
+    },
+    async hold(hand) {
+      watched = true
+      await store.put(handOf(ref), Buffer.from(JSON.stringify({ ...hand, owner })), { contentType: 'application/json' })
+    },
+    async leave({ lease: _, ...next }) {
+      await swap(next)
+      await drop()
+    },
+    async close() {
+      await drop()
+      await store.remove(ref)
+    },
   }
 }
+
+const handOf = (ref: ObjectRef): ObjectRef => ({ ...ref, key: ref.key.replace(/state\.json$/, 'hand.json') })
 
 function lost(ref: ObjectRef): AppError {
   return new AppError('LEASE_LOST', { where: ref.key, expected: 'the checkpoint as we wrote it', got: 'another' })
@@ -142,22 +181,32 @@ export function fresh(run: string): Checkpoint {
   }
 }
 
-/** A lease that was left behind tells of a crash. */
-function takenOver({ lease, ...state }: Checkpoint): Checkpoint {
-  return lease && state.phase === 'run' ? afterTrouble(state) : state
+/** A lease that was left behind tells of a crash, and what its owner wrote down last what it was about. */
+async function takenOver(store: ObjectStore, ref: ObjectRef, { lease, ...state }: Checkpoint): Promise<Checkpoint> {
+  if (!lease || state.phase !== 'run') return state
+  const found = state.watchUntil > 0 && (await store.stat(handOf(ref)))
+  if (!found) return afterTrouble({ ...state, hand: undefined })
+  const { owner, ...hand } = JSON.parse((await readWhole(store, found)).toString()) as Hand & { owner: string }
+  return afterTrouble({ ...state, hand: owner === lease.owner ? hand : undefined })
 }
 
 /** How many records after the last checkpoint are watched at least: as many as a checkpoint interval may hold. */
 const WATCHED = 100_000
+/** How many records are read one by one where their reading may be what ends the process: as many as are read together. */
+const READ = 256
 
 /**
  * The state for the next attempt, after one that ended without saying so or without moving on. First all that may have been in
- * work is watched, then the records that were in hand together go one by one, then one is left.
+ * work is watched, then the records that were in hand together go one by one, then one is left, or the reading of what comes next.
  */
-export function afterTrouble(state: Checkpoint): Checkpoint {
-  const { hand, at } = state
-  const next = { ...state, tries: state.tries + 1, watchUntil: Math.max(state.watchUntil, at.record + WATCHED) }
-  if (!hand) return next
-  if (hand.to - hand.from === 1) return { ...next, hand: { ...hand, alone: hand.alone + 1 } }
-  return { ...next, hand: undefined, suspectUntil: hand.to }
+export function afterTrouble({ hand, ...state }: Checkpoint): Checkpoint {
+  const { at, ended, watchUntil, suspectUntil, tries } = state
+  const next = { ...state, tries: tries + 1, watchUntil: Math.max(watchUntil, at.record + WATCHED) }
+  const oneByOne = (until: number) => ({ suspectUntil: Math.max(suspectUntil, until) })
+  // it was watched, and nothing was in hand yet
+  if (!hand) return watchUntil > at.record ? { ...next, ...oneByOne(at.record + READ) } : next
+  const { from, to } = hand
+  if (to - from > 1) return { ...next, ...oneByOne(to) }
+  const times = ended?.from === from && ended.to === to ? ended.times + 1 : 1
+  return { ...next, ended: { from, to, times }, ...(from === to && oneByOne(to + READ)) }
 }

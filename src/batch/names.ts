@@ -43,7 +43,7 @@ export function runDigest(parts: Readonly<Record<string, unknown>>): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 12)
 }
 
-const OWN = /\.[0-9a-f]{12}\.(done|state|failed|err)?\.?(json|jsonl|csv|npy|parquet)$/
+const OWN = /\.[0-9a-f]{12}\.(done|state|hand|failed|err)?\.?(json|jsonl|csv|npy|parquet)$/
 
 /** Below the output prefix: what a Distributed Map writes about its items. */
 export const MAP_RUNS = 'map-runs/'

@@ -71,8 +71,8 @@ export interface Control {
 export type Outcome =
   | { readonly status: 'DONE' | 'FAILED'; readonly done: Done; readonly fresh: boolean }
   | { readonly status: 'SKIPPED'; readonly reason: string }
-  /** there is a checkpoint; call again */
-  | { readonly status: 'PAUSED'; readonly counts: Counts }
+  /** there is a checkpoint; call again. `moved`: further than before */
+  | { readonly status: 'PAUSED'; readonly counts: Counts; readonly moved: boolean }
   /** another process works on it */
   | { readonly status: 'BUSY' }
 
@@ -100,7 +100,7 @@ export async function runObject(job: Job, item: Item, control: Control = {}): Pr
   if (never !== undefined) return { status: 'SKIPPED', reason: never }
   refuseOverlap(job.input ?? { bucket: item.bucket, prefix: item.key }, job.output)
   if (control.deadline !== undefined && control.deadline - Date.now() < MIN_MS)
-    return { status: 'PAUSED', counts: { records: 0, answered: 0, failed: 0 } }
+    return { status: 'PAUSED', counts: { records: 0, answered: 0, failed: 0 }, moved: false }
   const found = await inputOf(job, item)
   if (typeof found === 'string') return { status: 'SKIPPED', reason: found }
   const run = planRun(job, item, found)
@@ -136,7 +136,7 @@ async function work(run: Run, held: Claim, control: Control): Promise<Outcome> {
       if (ended === 'paused') {
         const moved = state.at.record > held.state.at.record
         await held.leave(moved || control.signal?.aborted ? state : afterTrouble(state))
-        return { status: 'PAUSED', counts: state.counts }
+        return { status: 'PAUSED', counts: state.counts, moved }
       }
     }
     const done = await publishRun(run, state)

@@ -18,6 +18,8 @@ export interface BatchSettings {
   /** JSON of {@link BatchOptions} */
   readonly options?: string
   readonly endpoint?: string
+  /** of another SQS than that of AWS */
+  readonly queueEndpoint?: string
   readonly region?: string
   readonly functionName?: string
   readonly taskRoot: string

@@ -1,15 +1,15 @@
 import type { AppError } from '../errors.ts'
-import { type Log, type LogLine, logged, toAppError } from '../log.ts'
+import { type LogLine, logged, toAppError } from '../log.ts'
 import { type BatchEvent, type Delivery, readEvent, type Work } from './events.ts'
 import { formatOf } from './formats/index.ts'
+import { type GiveBack, giveBack } from './giveback.ts'
 import { mapAnswer, type Report, summary } from './maprun.ts'
 import { keyBelow, refuseOverlap } from './names.ts'
 import { eachOf } from './pool.ts'
 import { retryOf } from './replay.ts'
 import { type Control, type Job, type Outcome, runObject } from './run.ts'
 
-export interface WorkerOptions {
-  readonly log: Log
+export interface WorkerOptions extends GiveBack {
   /** a message received this often goes to the dead-letter queue next; the reason is written beside the output before */
   readonly maxReceives?: number
   /** starts the function again with an event, where nothing else would: an object that came without a queue */
@@ -91,17 +91,13 @@ const isOpen = ({ outcome: { status } }: Report) => status === 'ERROR' || status
 async function answer(
   { source, deliveries }: BatchEvent,
   reports: ReadonlyMap<Delivery, readonly Report[]>,
-  { again }: WorkerOptions,
+  options: WorkerOptions,
 ): Promise<unknown> {
+  const { again } = options
   const all = [...reports.values()].flat()
   switch (source) {
     case 'sqs':
-      // what is paused comes back too, and goes on from its checkpoint
-      return {
-        batchItemFailures: deliveries
-          .filter((d) => reports.get(d)!.some(isOpen))
-          .map((d) => ({ itemIdentifier: d.id })),
-      }
+      return giveBack(reports, options)
     case 's3':
     case 'eventbridge': {
       const failed = all.find((r) => r.outcome.status === 'ERROR' || r.outcome.status === 'BUSY')

@@ -9,8 +9,9 @@ import { type Arch, loadDefinition } from '../../packager/layers/definition.ts'
 import { layerSources } from '../../packager/layers/fetch.ts'
 import { writeZip } from '../../packager/layers/zip.ts'
 import { defaultCache } from '../../packager/root.ts'
-import { createQueue, s3Event } from '../../packager/sandbox/queue.ts'
+import { createQueue, type Queue, s3Event } from '../../packager/sandbox/queue.ts'
 import { Sandbox } from '../../packager/sandbox/sandbox.ts'
+import { startQueueServer } from '../../packager/sandbox/sqs.ts'
 import { readWhole, reliable } from '../../src/batch/reliable.ts'
 import { createS3Store } from '../../src/batch/s3store.ts'
 import { randomOf } from '../fixtures/batch/faulty.ts'
@@ -55,6 +56,9 @@ test('S3 → queue → function, with doubles and disorder: each record answered
   await writeZip(runtime, join(work, 'runtime.zip'), { cache: defaultCache() })
   const model = join(work, 'model')
   stage(model)
+  let queue: Queue | undefined
+  const queues = await startQueueServer(() => queue)
+  after(() => queues.close())
   const sandbox = await Sandbox.start({
     layers: [join(work, 'runtime.zip'), model],
     function: join(work, 'batch.zip'),
@@ -67,13 +71,14 @@ test('S3 → queue → function, with doubles and disorder: each record answered
       MODELAYER_BATCH_OUTPUT: 's3://out/results/',
       MODELAYER_BATCH_OPTIONS: '{"maxReceives":3}',
       AWS_ENDPOINT_URL_S3: endpoint,
+      AWS_ENDPOINT_URL_SQS: queues.url,
       AWS_ACCESS_KEY_ID: 'S3RVER',
       AWS_SECRET_ACCESS_KEY: 'S3RVER',
     },
   })
   try {
     const random = randomOf(5)
-    const queue = createQueue({
+    queue = createQueue({
       invoke: sandbox.invoke,
       batchSize: 3,
       visibilityMs: 20,

@@ -24,6 +24,7 @@ const BATCH = [
   'sqs:DeleteMessage BatchQueue.Arn',
   'sqs:GetQueueAttributes BatchQueue.Arn',
   'sqs:ReceiveMessage BatchQueue.Arn',
+  'sqs:SendMessage BatchQueue.Arn',
 ]
 const MAP = [
   'lambda:InvokeFunction <BatchLambdaFunction.Arn>:*',

@@ -176,6 +176,12 @@ const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['a bucket of both', { models, batch: { input: 's3://abc', output: 's3://abc' } }, /do not overlap/],
   ['too short a batch', { models, batch: { ...batch, timeout: 5 } }, /batch\.timeout/, /from 30 to 900/],
   ['another end of buckets', { models, batch: { ...batch, onRemove: 'empty' } }, /batch\.onRemove/, /keep, delete/],
+  [
+    'a batch by nobody knows which model',
+    { models: { a: './a', b: './b' }, batch },
+    /batch\.options\.model/,
+    /one of a, b/,
+  ],
   ['an unknown batch option', { models, batch: { ...batch, options: { colour: 1 } } }, /colour/],
 ]
 

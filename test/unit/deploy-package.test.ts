@@ -73,6 +73,8 @@ test('serverless package without credentials: a stack that may do what it needs 
   const queue = resources.BatchQueue!.Properties
   assert.equal(queue.VisibilityTimeout, 6 * resources.BatchLambdaFunction!.Properties.Timeout)
   assert.equal(queue.RedrivePolicy.maxReceiveCount, 10)
+  // a long object sends its message anew as often as it needs
+  assert.equal(resources.BatchLambdaFunction!.Properties.RecursiveLoop, 'Allow')
   const settings = resources.BatchLambdaFunction!.Properties.Environment.Variables
   assert.equal(settings.MODELAYER_BATCH_INPUT, 's3://digits-in/incoming/')
   assert.deepEqual(JSON.parse(settings.MODELAYER_BATCH_OPTIONS), { maxReceives: 10 })

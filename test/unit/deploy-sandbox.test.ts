@@ -66,7 +66,8 @@ function template(): Resources {
 
 const skip = existsSync(join(root, 'build', 'serverless.mjs')) ? false : 'npm run build comes first'
 /** What Lambda gives every function by itself. */
-const LAMBDA = /^AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|REGION|DEFAULT_REGION|ENDPOINT_URL_S3)$/
+const LAMBDA =
+  /^AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|REGION|DEFAULT_REGION|ENDPOINT_URL_S3|ENDPOINT_URL_SQS)$/
 
 /** What the template deploys a function with, in the words of the sandbox. */
 function deployed(resources: Resources, logicalId: string) {
@@ -95,7 +96,7 @@ async function booted(service: Service, name: 'predict' | 'batch') {
     { dist: join(work, '.modelayer'), index, arch, region: service.region, data: join(work, 'data') },
     name,
     settings[name]!,
-    'x',
+    { s3: 'x', sqs: 'y' },
   )
   const { functionName, handler, memory, timeoutSeconds, tmp, env = {}, shared } = boot
   const files = layersFor(index, arch)

@@ -53,7 +53,7 @@ const RULES: readonly [who: RegExp, what: RegExp, except: RegExp][] = [
   [
     /./,
     /^@aws-sdk\//,
-    /^(packager\/(cli\/(s3|lambda)|deploy\/upload)|src\/(batch\/(s3store|again)|golden\/invoke|capture\/writer))\.ts$/,
+    /^(packager\/(cli\/(s3|lambda)|deploy\/upload)|src\/(batch\/(s3store|again|queue)|golden\/invoke|capture\/writer))\.ts$/,
   ],
   // what must not be on the way to a first answer has one file, and that is imported when it is needed
   [/./, /^@aws-lambda-powertools\//, /^src\/(xray|batch\/metrics)\.ts$/],

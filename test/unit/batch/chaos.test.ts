@@ -34,21 +34,27 @@ function setup(name: string, hooks?: string): Setup {
   return s
 }
 
+interface Drain {
+  readonly workers: number
+  readonly seed: number
+  readonly rate: number
+  /** what ends a process that reads it */
+  readonly deadly?: string
+  disturb(c: ChildProcess): void
+}
+
 /**
  * Two processes at one queue, as SQS and Lambda would have it: a message that is not answered comes back. `disturb` may kill.
  * Returns how many processes were needed.
  */
-async function drain(
-  s: Setup,
-  queue: string[],
-  { workers, seed, rate, disturb }: { workers: number; seed: number; rate: number; disturb(c: ChildProcess): void },
-): Promise<number> {
+async function drain(s: Setup, queue: string[], { workers, seed, rate, deadly, disturb }: Drain): Promise<number> {
   let processes = 0
   let stillborn = 0
   let open = queue.length
   const loop = async () => {
     while (open > 0) {
-      const args = [s.model, s.input, s.output, String(seed * 1000 + processes++), String(rate), String(LEASE)]
+      const run = [String(seed * 1000 + processes++), String(rate), String(LEASE)]
+      const args = [s.model, s.input, s.output, ...run, ...(deadly === undefined ? [] : [deadly])]
       const c = fork(child, args, { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
       const events: unknown[] = []
       let wake = () => {}
@@ -87,7 +93,7 @@ async function drain(
           queue.push(key)
           break
         }
-        if (answer.status === 'DONE' || answer.status === 'SKIPPED') open--
+        if (['DONE', 'FAILED', 'SKIPPED'].includes(answer.status)) open--
         else {
           // an error goes back as well: five percent of failures beat the patience of the store now and then
           await sleep(LEASE / 4)
@@ -181,7 +187,7 @@ for (const seed of SEEDS)
         `${key} named`,
       )
       assert.equal(files.filter((f) => f.endsWith('.done.json')).length, 1)
-      assert.equal(files.filter((f) => f.endsWith('.state.json')).length, 0)
+      assert.equal(files.filter((f) => /\.(state|hand)\.json$/.test(f)).length, 0)
     }
   })
 
@@ -210,3 +216,29 @@ test('a record that ends the process is named after some attempts, and the rest 
   )
   assert.ok(processes <= 10, `${processes} processes`)
 })
+
+// in the head, which is looked at first; among the first that are read together; later
+for (const k of [0, 20, 700])
+  test(`reading that ends the process at record ${k} is given up there, and no record is blamed for it`, async () => {
+    const s = setup(`reading-${k}`)
+    const text = numbers(1000).map((i) => (i === k ? '"deadly"\n' : `{"x":[${i % 5},0,0,0]}${' '.repeat(40)}\n`))
+    writeFileSync(join(s.input, 'a.jsonl'), text.join(''))
+    const run = { workers: 1, seed: 1, rate: 0, deadly: '"deadly"', disturb: () => undefined }
+    const processes = await drain(s, ['a.jsonl'], run)
+    const { answered, named, files } = linesOf(s, 'a.jsonl')
+    assert.deepEqual(
+      named.map((l) => [l.record, l.code]),
+      [[k, 'BAD_INPUT']],
+    )
+    assert.deepEqual(
+      answered.map((l) => l.record),
+      numbers(k),
+    )
+    const done = files.find((f) => f.endsWith('.done.json'))!
+    assert.equal(JSON.parse(readFileSync(join(s.output, done), 'utf8')).status, 'FAILED')
+    assert.deepEqual(
+      files.filter((f) => /\.(state|hand)\.json$/.test(f)),
+      [],
+    )
+    assert.ok(processes <= 10, `${processes} processes`)
+  })

@@ -253,12 +253,15 @@ test('what ends the process is narrowed down to one record', () => {
   const start = { at: { record: 100 }, tries: 0, watchUntil: 0, suspectUntil: 0 }
   let s = afterTrouble(start as Parameters<typeof afterTrouble>[0])
   assert.ok(s.watchUntil > 100, 'from now on what is in hand is written down')
-  s = afterTrouble({ ...s, hand: { from: 100, to: 132, alone: 0 } })
+  s = afterTrouble({ ...s, hand: { from: 100, to: 132 } })
   assert.equal(s.suspectUntil, 132)
   for (let i = 1; i <= ALONE; i++) {
-    s = afterTrouble({ ...s, hand: { from: 110, to: 111, alone: i - 1 } })
-    assert.equal(s.hand?.alone, i)
+    s = afterTrouble({ ...s, hand: { from: 110, to: 111 } })
+    assert.equal(s.ended?.times, i)
   }
+  s = afterTrouble({ ...s, hand: { from: 111, to: 111 } })
+  assert.deepEqual(s.ended, { from: 111, to: 111, times: 1 }, 'reading is another thing than the record before')
+  assert.ok(s.suspectUntil > 132, 'what is read together is read one by one')
 })
 
 /** A store whose first look at what ends with `suffix` finds nothing: another process is about to write it. */

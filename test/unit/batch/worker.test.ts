@@ -3,9 +3,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { s3Event, sqsEvent } from '../../../packager/sandbox/queue.ts'
+import { createQueue, s3Event, sqsEvent } from '../../../packager/sandbox/queue.ts'
 import { createFolderStore } from '../../../src/batch/foldstore.ts'
 import { reliable } from '../../../src/batch/reliable.ts'
+import type { Control } from '../../../src/batch/run.ts'
 import type { ObjectStore } from '../../../src/batch/types.ts'
 import { createWorker, type WorkerOptions } from '../../../src/batch/worker.ts'
 import { AppError } from '../../../src/errors.ts'
@@ -73,6 +74,99 @@ test('SQS: what has no time left comes back', async () => {
   assert.deepEqual(await worker(event, soon()), { batchItemFailures: [] })
 })
 
+/** The queue of the sandbox as the function sees it, and how long it was asked to wait. */
+function queued(worker: (event: unknown) => Promise<unknown>, maxReceives: number) {
+  const waits: [what: string, seconds: number][] = []
+  const dead: string[] = []
+  const queue = createQueue({
+    invoke: async (event) => ({ requestId: '', ms: 0, log: '', restarted: false, response: await worker(event) }),
+    visibilityMs: 5,
+    maxReceives,
+    onDead: (m) => void dead.push(m.body),
+  })
+  const ours: WorkerOptions['queue'] = (arn) => {
+    assert.equal(arn, 'arn:aws:sqs:us-east-1:123456789012:batch')
+    return {
+      async send(body, seconds) {
+        waits.push(['send', seconds])
+        queue.sendText(body, seconds * 1000)
+      },
+      async hide(receipt, seconds) {
+        waits.push(['hide', seconds])
+        queue.hide(receipt, seconds * 1000)
+      },
+    }
+  }
+  return { queue, ours, waits, dead }
+}
+
+/** Time ends when some records are answered. */
+function pausing(): Control {
+  const stop = new AbortController()
+  let start: number | undefined
+  return {
+    signal: stop.signal,
+    progress({ records }) {
+      start ??= records
+      if (records > start) stop.abort()
+    },
+  }
+}
+
+test('SQS: an object with more pauses than receives is answered, and its message is no dead letter', async () => {
+  const q = queued((event) => worker(event, pausing()), 3)
+  const { worker, put, output } = setup({ maxReceives: 3, queue: q.ours })
+  q.queue.send(put('a.jsonl', 2_000))
+  const { dead, invocations } = await q.queue.drain()
+  assert.deepEqual(dead, [])
+  assert.ok(invocations > 4, `${invocations} invocations`)
+  assert.deepEqual(new Set(q.waits.map(String)), new Set(['send,0']))
+  const done = readdirSync(output).find((f) => f.endsWith('.done.json'))!
+  assert.equal(JSON.parse(readFileSync(join(output, done), 'utf8')).counts.records, 2_000)
+})
+
+test('SQS: what never gets anywhere, or fails, is a dead letter; the pauses grow', async () => {
+  const store = brokenOn(/bad/)
+  const stuck = queued((event) => late1.worker(event, late()), 3)
+  const late1 = setup({ maxReceives: 3, queue: stuck.ours }, store)
+  stuck.queue.send(late1.put('a.jsonl', 50))
+  assert.equal((await stuck.queue.drain()).dead.length, 1)
+  assert.deepEqual(stuck.waits.map(String), ['hide,5', 'hide,5', 'hide,5'])
+
+  const failing = queued((event) => bad.worker(event, soon()), 3)
+  const bad = setup({ maxReceives: 3, queue: failing.ours }, store)
+  failing.queue.send(bad.put('bad.jsonl', 50))
+  assert.equal((await failing.queue.drain()).dead.length, 1)
+  assert.deepEqual(failing.waits.map(String), ['hide,10', 'hide,20', 'hide,40'])
+})
+
+test('SQS: a message of an object that another process works on goes out anew, after the lease', async () => {
+  const waits: string[] = []
+  const queue: WorkerOptions['queue'] = () => ({
+    send: async (_, seconds) => void waits.push(`send ${seconds}`),
+    hide: async (_, seconds) => void waits.push(`hide ${seconds}`),
+  })
+  const { worker, put, output } = setup({ queue })
+  const event = sqsEvent([message('1', put('a.jsonl', 2_000), 9)])
+  await worker(event, pausing())
+  const path = join(output, readdirSync(output).find((f) => f.endsWith('.state.json'))!)
+  const lease = { owner: 'another', until: Date.now() + 60_000 }
+  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), lease }))
+  assert.deepEqual(await worker(event, soon()), { batchItemFailures: [] })
+  assert.deepEqual(waits, ['send 0', 'send 60'])
+})
+
+test('SQS: a queue that cannot be told keeps nothing back', async () => {
+  const fail = async () => {
+    throw new Error('AccessDenied')
+  }
+  const { worker, put, lines } = setup({ queue: () => ({ send: fail, hide: fail }) })
+  const event = sqsEvent([message('1', put('a.jsonl', 2_000)), message('2', 'text')])
+  const answer = await worker(event, pausing())
+  assert.deepEqual(answer, { batchItemFailures: [{ itemIdentifier: '1' }, { itemIdentifier: '2' }] })
+  assert.ok(lines.some((l) => l.level === 'warn' && l.message === 'batch: the queue cannot be told'))
+})
+
 test('S3 directly: a pause starts the function again, a failure is thrown', async () => {
   const events: object[] = []
   const { worker, put, input } = setup({ again: async (e) => void events.push(e) }, brokenOn(/bad/))
@@ -101,6 +195,7 @@ test('a map hears what is open, and the counts', async () => {
       key,
       status: 'PAUSED',
       counts: { records: 0, answered: 0, failed: 0 },
+      moved: false,
     })),
   })
   assert.deepEqual(await worker(event, soon()), {
