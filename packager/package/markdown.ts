@@ -33,7 +33,7 @@ function rows(prefix: string, keys: Readonly<Record<string, Field>>): string[][]
   return Object.entries(keys).flatMap(([key, field]) => {
     const name = `${prefix}${key}${field.type === 'array' ? '[]' : ''}`
     const type = field.type === 'schema' ? 'JSON Schema' : field.type
-    const allowed = [field.values?.map((v) => `\`${v || '""'}\``).join(' '), field.rule?.text]
+    const allowed = [(field.values ?? field.items?.values)?.map((v) => `\`${v || '""'}\``).join(' '), field.rule?.text]
       .filter(Boolean)
       .join('; ')
     const value = field.default === undefined ? '' : `\`${JSON.stringify(field.default)}\``
