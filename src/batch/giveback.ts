@@ -15,8 +15,8 @@ export interface GiveBack {
 const BACKOFF = { first: 10, most: 900 }
 /** after an attempt that did not get anywhere, and has no error */
 const SOON = 5
-/** by then whoever holds the object is done, or has renewed its lease, or is dead */
-const BUSY = LEASE_MS / 1000
+/** by then whoever holds the object is done, or has renewed its lease, or is dead; after the second receive that is one lease */
+const BUSY = { first: LEASE_MS / 2000, most: 900 }
 
 /**
  * What SQS hears. Each receive of a message counts towards its end as a dead letter, and an object that is paused often enough
@@ -34,12 +34,15 @@ export async function giveBack(reports: ReadonlyMap<Delivery, readonly Report[]>
       failed.push(delivery)
       const { first, most } = BACKOFF
       await tried(() => queue?.hide(delivery.message!.receipt, Math.min(most, first * 2 ** (delivery.receives - 1))), o)
-    } else if (has('PAUSED') || has('BUSY')) {
-      const seconds = has('PAUSED') ? 0 : BUSY
-      if (queue && (moved || !has('PAUSED')) && (await tried(() => queue.send(delivery.message!.body, seconds), o)))
-        return
+    } else if (has('PAUSED')) {
+      if (queue && moved && (await tried(() => queue.send(delivery.message!.body, 0), o))) return
       failed.push(delivery)
       await tried(() => queue?.hide(delivery.message!.receipt, SOON), o)
+    } else if (has('BUSY')) {
+      // it counts: an object that ends each process that takes it is found busy in between, and shall not come back for ever
+      failed.push(delivery)
+      const { first, most } = BUSY
+      await tried(() => queue?.hide(delivery.message!.receipt, Math.min(most, first * 2 ** (delivery.receives - 1))), o)
     }
   })
   return { batchItemFailures: failed.map((d) => ({ itemIdentifier: d.id })) }

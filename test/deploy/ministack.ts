@@ -118,6 +118,8 @@ async function buriesPoison() {
   const body = await until(
     'a message in the dead-letter queue',
     async () => (await sqs('ReceiveMessage', { QueueUrl: dead })).Messages?.[0]?.Body as string | undefined,
+    // between two of them the lease of the process that ended runs out
+    4,
   )
   assert.match(body, /incoming\/poison\.jsonl/)
   return 'incoming/poison.jsonl is in the dead-letter queue after 3 receives'

@@ -50,13 +50,13 @@ export async function startStandin(
   return { endpoint, env, stop: () => child.kill() }
 }
 
-export async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-  for (let i = 0; i < 240; i++) {
+export async function until<T>(what: string, look: () => Promise<T | undefined>, minutes = 1): Promise<T> {
+  for (let i = 0; i < 240 * minutes; i++) {
     const found = await look()
     if (found !== undefined) return found
     await sleep(250)
   }
-  throw new Error(`${what} did not come within a minute`)
+  throw new Error(`${what} did not come within ${minutes} min`)
 }
 
 /** A stand-in reads from it which service and region are meant, and checks no signature. */

@@ -140,20 +140,22 @@ test('SQS: what never gets anywhere, or fails, is a dead letter; the pauses grow
   assert.deepEqual(failing.waits.map(String), ['hide,10', 'hide,20', 'hide,40'])
 })
 
-test('SQS: a message of an object that another process works on goes out anew, after the lease', async () => {
+test('SQS: a message of an object that another process works on comes back after the lease, and not for ever', async () => {
   const waits: string[] = []
   const queue: WorkerOptions['queue'] = () => ({
     send: async (_, seconds) => void waits.push(`send ${seconds}`),
     hide: async (_, seconds) => void waits.push(`hide ${seconds}`),
   })
   const { worker, put, output } = setup({ queue })
-  const event = sqsEvent([message('1', put('a.jsonl', 2_000), 9)])
-  await worker(event, pausing())
+  const item = put('a.jsonl', 2_000)
+  const receive = (n: number) => sqsEvent([message('1', item, n)])
+  await worker(receive(1), pausing())
   const path = join(output, readdirSync(output).find((f) => f.endsWith('.state.json'))!)
   const lease = { owner: 'another', until: Date.now() + 60_000 }
   writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), lease }))
-  assert.deepEqual(await worker(event, soon()), { batchItemFailures: [] })
-  assert.deepEqual(waits, ['send 0', 'send 60'])
+  for (const n of [1, 2, 9])
+    assert.deepEqual(await worker(receive(n), soon()), { batchItemFailures: [{ itemIdentifier: '1' }] })
+  assert.deepEqual(waits, ['send 0', 'hide 30', 'hide 60', 'hide 900'])
 })
 
 test('SQS: a queue that cannot be told keeps nothing back', async () => {
