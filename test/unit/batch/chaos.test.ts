@@ -240,5 +240,6 @@ for (const k of [0, 20, 700])
       files.filter((f) => /\.(state|hand)\.json$/.test(f)),
       [],
     )
-    assert.ok(processes <= 10, `${processes} processes`)
+    // eight of one place, and those that moved on before; how far one comes depends on its speed
+    assert.ok(processes <= 20, `${processes} processes`)
   })
