@@ -2,9 +2,9 @@
 // environments are ready before they are used. Lambda kills an init phase after 10 s; what takes longer goes on in the invocation.
 import { createRequire } from 'node:module'
 
-const { handler, ready } = createRequire(import.meta.url)('./predict.js')
+const { handler, streamed, ready } = createRequire(import.meta.url)('./predict.js')
 let timer
 await Promise.race([ready, new Promise((resolve) => (timer = setTimeout(resolve, 8500)))])
 clearTimeout(timer)
 
-export { handler }
+export { handler, streamed }

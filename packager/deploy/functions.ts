@@ -27,12 +27,13 @@ const ENDPOINTS = {
       ...(accessLogs && { logs: { httpApi: true } }),
     }
   },
-  rest: ({ auth, cors, accessLogs, throttle }, service) => {
+  rest: ({ auth, cors, accessLogs, stream, throttle }, service) => {
     const keyed = auth === 'apiKey'
     const limit = throttle && { throttle: { rateLimit: throttle.rate, burstLimit: throttle.burst } }
+    const streaming = stream && { response: { transferMode: 'STREAM' } }
     const access = { ...(keyed && { private: true }), ...(auth === 'iam' && { authorizer: IAM }) }
     return {
-      events: PATHS.map((path) => ({ http: { method: 'any', path, ...(cors && { cors }), ...access } })),
+      events: PATHS.map((path) => ({ http: { method: 'any', path, ...(cors && { cors }), ...access, ...streaming } })),
       // every body is bytes: images must arrive as they were sent
       apiGateway: {
         binaryMediaTypes: ['*/*'],
@@ -46,8 +47,12 @@ const ENDPOINTS = {
       }),
     }
   },
-  url: ({ auth, cors }) => ({
-    url: { ...(auth === 'iam' && { authorizer: 'aws_iam' }), ...(cors && { cors }) },
+  url: ({ auth, cors, stream }) => ({
+    url: {
+      ...(auth === 'iam' && { authorizer: 'aws_iam' }),
+      ...(cors && { cors }),
+      ...(stream && { invokeMode: 'RESPONSE_STREAM' }),
+    },
   }),
 } as const satisfies Record<HttpOptions['api'], (o: HttpOptions, service: string) => Endpoint>
 
@@ -116,7 +121,7 @@ export function predictFunction(
   const { events = [], url, environment } = endpoint ?? {}
   return {
     ...common(o),
-    ...codeOf(o, 'predict.handler', artifact),
+    ...codeOf(o, o.http?.stream ? 'predict.streamed' : 'predict.handler', artifact),
     name,
     role: 'PredictRole',
     timeout: o.timeout,

@@ -47,6 +47,8 @@ export interface HttpOptions {
   readonly audience?: readonly string[]
   readonly cors: boolean
   readonly accessLogs: boolean
+  /** answers go out as they are, and may be larger than Lambda's 6 MB */
+  readonly stream: boolean
   /** requests per second, and how many at once */
   readonly throttle?: { readonly rate: number; readonly burst: number }
 }
@@ -84,9 +86,9 @@ const RUNTIMES = ['nodejs24.x', 'nodejs22.x'] as const
 const AUTH = ['iam', 'jwt', 'apiKey', 'none'] as const
 /** What each kind of endpoint can do. */
 const APIS = {
-  http: { auth: ['iam', 'jwt', 'none'], throttle: true, accessLogs: true },
-  rest: { auth: ['iam', 'apiKey', 'none'], throttle: true, accessLogs: true },
-  url: { auth: ['iam', 'none'], throttle: false, accessLogs: false },
+  http: { auth: ['iam', 'jwt', 'none'], throttle: true, accessLogs: true, stream: false },
+  rest: { auth: ['iam', 'apiKey', 'none'], throttle: true, accessLogs: true, stream: true },
+  url: { auth: ['iam', 'none'], throttle: false, accessLogs: false, stream: true },
 } as const satisfies Record<HttpOptions['api'], object>
 /** What CloudWatch Logs accepts. */
 const LOG_DAYS = [
@@ -146,7 +148,7 @@ function readModels(raw: unknown): DeployOptions['models'] {
 
 /** Nothing is open by accident: whoever wants no authorisation says so. */
 function readHttp(raw: unknown): HttpOptions {
-  const o = object(raw, 'http', ['api', 'auth', 'issuer', 'audience', 'cors', 'accessLogs', 'throttle'])
+  const o = object(raw, 'http', ['api', 'auth', 'issuer', 'audience', 'cors', 'accessLogs', 'stream', 'throttle'])
   if (o.auth === undefined)
     throw usage('http.auth', `${AUTH.join(', ')}; none leaves the endpoint open to everybody`, 'nothing')
   const auth = choice(o.auth, 'http.auth', AUTH, 'iam')
@@ -157,9 +159,12 @@ function readHttp(raw: unknown): HttpOptions {
   for (const key of ['accessLogs', 'throttle'] as const)
     if (o[key] && !can[key])
       throw usage(`http.${key}`, 'api: http or rest', `api: ${api}`, 'For a function URL set concurrency.reserved.')
+  const stream = flag(o.stream, 'http.stream', false)
+  if (stream && !can.stream)
+    throw usage('http.stream', 'api: rest or url', `api: ${api}`, 'An HTTP API has no streams.')
   if (o.throttle !== undefined && api === 'rest' && auth !== 'apiKey')
     throw usage('http.throttle', 'auth: apiKey for api: rest, where a usage plan throttles', `auth: ${auth}`)
-  const common = { api, auth, accessLogs, cors: flag(o.cors, 'http.cors', false), ...readThrottle(o.throttle) }
+  const common = { api, auth, accessLogs, stream, cors: flag(o.cors, 'http.cors', false), ...readThrottle(o.throttle) }
   if (auth !== 'jwt') {
     if (o.issuer !== undefined || o.audience !== undefined)
       throw usage('http', 'auth: jwt beside issuer and audience', `auth: ${auth}`)

@@ -71,7 +71,7 @@ export function storeFunction(
   if (index.fetched.length === 0) return
   const shared = onFileSystem(index)
   Object.assign(f, {
-    handler: index.functions.find((i) => i.name === name)?.handler,
+    handler: handlerOf(index, name, o),
     environment: {
       ...f.environment,
       MODELAYER_MODELS: models,
@@ -80,6 +80,12 @@ export function storeFunction(
     ...(index.plan.tmp > LIMITS.tmp.given && { ephemeralStorageSize: index.plan.tmp }),
     ...(shared && { fileSystemConfig: { arn: o.efs?.accessPoint, localMountPath: SHARED_AT } }),
   })
+}
+
+/** `prepared` where a model is fetched, whichever way it answers. */
+function handlerOf(index: DistIndex, name: string, { http }: DeployOptions): string | undefined {
+  const handler = index.functions.find((i) => i.name === name)?.handler
+  return name === 'predict' && http?.stream ? handler?.replace(/\.handler$/, '.streamed') : handler
 }
 
 /** A container needs Docker, and what it makes has to be pushed before functions can name it. */

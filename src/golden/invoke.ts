@@ -26,7 +26,7 @@ export function invokeVersion(
     for (;;) {
       try {
         const answer = await client.send(new InvokeCommand({ FunctionName, Payload }), { abortSignal })
-        const payload = Buffer.from(answer.Payload ?? []).toString()
+        const payload = answer.Payload ?? new Uint8Array()
         return answer.FunctionError === undefined ? { payload } : { payload, failed: errorType(payload) }
       } catch (e) {
         const late = Date.now() - start > patienceMs
@@ -38,9 +38,9 @@ export function invokeVersion(
 }
 
 /** Its message may quote anything. */
-function errorType(payload: string): string {
+function errorType(payload: Uint8Array): string {
   try {
-    return String((JSON.parse(payload) as { errorType?: string }).errorType ?? 'an error')
+    return String((JSON.parse(Buffer.from(payload).toString()) as { errorType?: string }).errorType ?? 'an error')
   } catch {
     return 'an error'
   }

@@ -2,13 +2,14 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { now } from '../clock.ts'
 import { AppError } from '../errors.ts'
+import { splitPrelude } from '../http/prelude.ts'
 import type { Log } from '../log.ts'
 import { answerDifferences, STATUS } from './check.ts'
 import { GOLDEN_DIR, goldenEvent, type StoredGolden } from './stored.ts'
 
 export interface Invoked {
-  /** JSON, as Lambda hands it over */
-  readonly payload: string
+  /** as Lambda hands it over: JSON, or a streamed answer */
+  readonly payload: Uint8Array
   /** the type of what was thrown, where nothing was answered */
   readonly failed?: string
 }
@@ -88,10 +89,12 @@ async function send(golden: StoredGolden, name: string, invoke: Invoke, deadline
 
 const PLACES = 3
 
-function httpAnswer(payload: string): { status: number; body: string | Uint8Array } | undefined {
+function httpAnswer(payload: Uint8Array): { status: number; body: string | Uint8Array } | undefined {
+  const streamed = splitPrelude(payload)
+  if (streamed) return { status: streamed.prelude.statusCode, body: streamed.body }
   let answer: { statusCode?: unknown; body?: unknown; isBase64Encoded?: unknown } | null
   try {
-    answer = JSON.parse(payload)
+    answer = JSON.parse(Buffer.from(payload).toString())
   } catch {
     return undefined
   }

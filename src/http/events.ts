@@ -101,14 +101,15 @@ export const FRONTS = {
 
 export type FrontName = keyof typeof FRONTS
 
-/** Bytes of a result's body: Lambda's 6 MB and a load balancer's 1 MB, less room for the rest of the result. */
+/** Bytes of a result's body: Lambda's 6 MB and a load balancer's 1 MB, less room for the rest of the result; 200 MB of a streamed one. */
 export const LIMITS = {
   functionUrl: 6_200_000,
   httpApi: 6_200_000,
   restApi: 6_200_000,
   alb: 1_000_000,
   albMultiValue: 1_000_000,
-} as const satisfies Record<FrontName, number>
+  streamed: 200 * 2 ** 20,
+} as const satisfies Record<FrontName | 'streamed', number>
 
 /** Who sent this event; undefined: nobody who speaks HTTP. */
 export function frontOf(event: unknown): FrontName | undefined {

@@ -124,13 +124,22 @@ const comparable = ({ status, headers, body }: Heard) => ({
   body: body.toString('latin1').replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'ID'),
 })
 
-for (const api of ['rest', 'http', 'url'] as const)
-  test(`${api}: the built zips behind it answer as \`modelayer serve\` does`, async () => {
+const ENDPOINTS = [
+  { api: 'rest' },
+  { api: 'http' },
+  { api: 'url' },
+  { api: 'rest', stream: true },
+  { api: 'url', stream: true },
+] as const
+
+for (const http of ENDPOINTS)
+  test(`${JSON.stringify(http)}: the built zips behind it answer as \`modelayer serve\` does`, async () => {
+    const { api } = http
     const index = await readDist(dist)
     const files = [...index.layers.filter((l) => l.name.startsWith('model-')), ...index.functions.slice(0, 1)]
     const roots = await Promise.all(files.map((f) => unpack(join(dist, f.file), defaultCache())))
     const direct = await listen(createApp(openStore({ roots }), { log: () => undefined }), { port: 0 })
-    const stack = await deployed({ http: { api } })
+    const stack = await deployed({ http })
     try {
       for (const [what, sent] of Object.entries(REQUESTS)) {
         const expected = comparable(await send(direct.port, sent))

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { PassThrough } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { FRONTS, type FrontName, frontOf, LIMITS, toRequest, toResult } from '../../src/http/events.ts'
 import { answer } from '../../src/http/lambda.ts'
+import { type Prelude, splitPrelude } from '../../src/http/prelude.ts'
+import { stream } from '../../src/http/stream.ts'
 import type { HttpRequest } from '../../src/types.ts'
 import { serve } from '../unit/runtime/support.ts'
 
@@ -178,4 +183,41 @@ test('the deadline of Lambda reaches the hooks', async () => {
     deadline: Date.now() + 230,
   } satisfies Partial<HttpRequest>)
   assert.equal(statusCode, 504)
+})
+
+test('a streamed answer is its prelude and its bytes, and larger than a result may be', async () => {
+  const { app } = serve({
+    source: `exports.default = class extends base {
+      _inference() { return {} }
+      _postprocess() { return 'x'.repeat(7_000_000) }
+    }`,
+  })
+  const event = { ...read('function-url'), body: '{}', headers: {} }
+  assert.equal((await answer(app, event, invoke)).statusCode, 500)
+  const streamed = async (event: unknown) => {
+    let prelude: Prelude | undefined
+    const out = new PassThrough()
+    const open = (p: Prelude) => {
+      prelude = p
+      return out
+    }
+    const [body] = await Promise.all([buffer(out), stream(app, event, open, invoke)])
+    return { ...prelude!, body }
+  }
+  const { statusCode, headers, body } = await streamed(event)
+  assert.deepEqual([statusCode, body.length], [200, 7_000_002])
+  assert.match(headers!['content-type']!, /json/)
+  assert.equal((await streamed({ no: 'http' })).statusCode, 400)
+})
+
+test('whatever is streamed, a prelude is found or none', () => {
+  const body = Buffer.from([0, 0, 1, 2])
+  const whole = Buffer.concat([Buffer.from('{"statusCode":200}'), Buffer.alloc(8), body])
+  assert.deepEqual(splitPrelude(whole), { prelude: { statusCode: 200 }, body })
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 60 }), fc.boolean(), (bytes, ends) => {
+      const found = splitPrelude(ends ? Buffer.concat([bytes, Buffer.alloc(8)]) : bytes)
+      assert.ok(found === undefined || typeof found.prelude.statusCode === 'number')
+    }),
+  )
 })

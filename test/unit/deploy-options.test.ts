@@ -154,6 +154,7 @@ const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['golden by name', { models, release: { golden: 'all' } }, /release\.golden/, /true or false/],
   ['http without auth', { models, http: {} }, /http\.auth/, /iam, jwt, apiKey, none/, /open to everybody/],
   ['another auth', { models, http: { auth: 'basic' } }, /http\.auth/, /basic/],
+  ['streams of an HTTP API', { models, http: { auth: 'iam', stream: true } }, /http\.stream/, /rest or url/],
   ['another api', { models, http: { auth: 'iam', api: 'alb' } }, /http\.api/, /http, rest, url/],
   ['jwt behind a REST API', { models, http: { auth: 'jwt', api: 'rest' } }, /iam, apiKey, none for api: rest/],
   ['keys at a function URL', { models, http: { auth: 'apiKey', api: 'url' } }, /iam, none for api: url/],

@@ -163,6 +163,17 @@ test('what holds for every function reaches every function', { skip: unbuilt }, 
   for (const { Properties } of ofType(resources, 'AWS::SQS::Queue')) assert.equal(Properties.SqsManagedSseEnabled, true)
 })
 
+test('streams: by their own path behind a REST API, and by the mode of a function URL', { skip: unbuilt }, () => {
+  const rest = service.packaged('    http: { auth: iam, api: rest, stream: true }\n')
+  for (const { Properties } of ofType(rest, 'AWS::ApiGateway::Method')) {
+    assert.equal(Properties.Integration.ResponseTransferMode, 'STREAM')
+    assert.match(JSON.stringify(Properties.Integration.Uri), /2021-11-15.*response-streaming-invocations/)
+  }
+  const url = service.packaged('    http: { auth: iam, api: url, stream: true }\n')
+  assert.equal(ofType(url, 'AWS::Lambda::Url')[0]!.Properties.InvokeMode, 'RESPONSE_STREAM')
+  for (const r of [rest, url]) assert.equal(r.PredictLambdaFunction!.Properties.Handler, 'predict.streamed')
+})
+
 test('a function URL calls the alias, too', { skip: unbuilt }, () => {
   const resources = service.packaged('    http: { auth: iam, api: url, cors: true }\n    release: { golden: false }\n')
   const [url] = ofType(resources, 'AWS::Lambda::Url').map((r) => r.Properties)

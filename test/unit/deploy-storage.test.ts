@@ -42,6 +42,11 @@ test('a model fetched from S3: its address, the right to read it, memory and a h
   assert.equal(batch.Environment.Variables.MODELAYER_BATCH_INPUT, 's3://digits-in/incoming/')
 })
 
+test('a function that fetches and streams', { skip: unbuilt }, () => {
+  const resources = service.packaged('    storage: s3\n    http: { auth: iam, api: url, stream: true }\n')
+  assert.equal(resources.PredictLambdaFunction!.Properties.Handler, 'prepared.streamed')
+})
+
 test('a model on a file system: mounted, written by the first, and nothing else of it', { skip: unbuilt }, () => {
   const resources = service.packaged(`    storage: efs
     efs: { fileSystem: '${arn('file-system/fs-0123456789abcdef0')}', accessPoint: '${arn('access-point/fsap-0123456789abcdef0')}' }

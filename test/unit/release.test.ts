@@ -35,6 +35,18 @@ test('what does not pass is told', async () => {
   assert.match(gone.failures[0]!, /ResourceNotFoundException/)
 })
 
+test('a version that streams its answers is checked by what it streams', async () => {
+  const buffered = version(1)
+  const streams: Invoke = async (event, signal) => {
+    const { payload } = await buffered(event, signal)
+    const { statusCode, headers, body } = JSON.parse(Buffer.from(payload).toString())
+    return { payload: Buffer.from(`${JSON.stringify({ statusCode, headers })}${'\0'.repeat(8)}${body}`) }
+  }
+  assert.deepEqual(await check(streams), { sent: 8, failures: [] })
+  const { failures } = await check(async () => ({ payload: Buffer.from(`{"no":1}${'\0'.repeat(8)}`) }))
+  assert.match(failures[0]!, /answered with something that is not HTTP/)
+})
+
 test('time that is up is told for each request', async () => {
   const slow: Invoke = (_, signal) =>
     new Promise((_, fail) => signal.addEventListener('abort', () => fail(signal.reason as Error)))

@@ -8,10 +8,11 @@ import type { Context } from './context.ts'
 import { preflight, withCors } from './cors.ts'
 import { type Gate, open, type Verdict } from './gate.ts'
 import { KINDS, type Kind, type Refusal, say } from './kinds.ts'
+import { streamedReply } from './v2.ts'
 
 export interface FrontOptions {
   readonly api: HttpOptions['api']
-  readonly invoke: (event: unknown) => Promise<Pick<InvokeResult, 'response' | 'error'>>
+  readonly invoke: (event: unknown) => Promise<Pick<InvokeResult, 'response' | 'error' | 'payload'>>
   readonly gate?: Gate
   /** asked of each request that came through the gate */
   readonly throttle?: () => Refusal | undefined
@@ -54,7 +55,7 @@ export async function startFront(o: FrontOptions): Promise<Front> {
     const result = await patient(o.invoke(kind.event(a, context)), kind.patience)
     if (result === undefined) return say(kind, 'timeout')
     if (result.error) return say(kind, refusalOf(result.error))
-    const reply = kind.reply(result.response, a, context)
+    const reply = streamedReply(result.payload) ?? kind.reply(result.response, a, context)
     if (reply) return reply
     o.log?.(`${a.method} ${a.path}: the function's result is not one that this front understands`)
     return say(kind, 'failed')

@@ -1,3 +1,4 @@
+import { splitPrelude } from '../../../src/http/prelude.ts'
 import type { Arrival, Pair, Reply } from './arrival.ts'
 import { headerOf } from './arrival.ts'
 import { API_ID, type Context, clfTime, decoded, forwarded, grouped, mediaType, queryPairs } from './context.ts'
@@ -100,6 +101,13 @@ export function v2Reply(result: unknown): Reply | undefined {
   for (const cookie of r.cookies ?? []) headers.push(['set-cookie', cookie])
   const body = r.isBase64Encoded === true ? Buffer.from(String(r.body ?? ''), 'base64') : textOf(r.body ?? '')
   return { status, headers, body }
+}
+
+/** A streamed answer, which each front passes on as it is; undefined where it is none. */
+export function streamedReply(payload: Uint8Array | undefined): Reply | undefined {
+  const streamed = payload && splitPrelude(payload)
+  const reply = streamed && v2Reply(streamed.prelude)
+  return reply && { ...reply, body: Buffer.from(streamed.body) }
 }
 
 interface V2Result {
