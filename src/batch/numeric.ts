@@ -29,8 +29,8 @@ export function tensorsOfText(text: Uint8Array, { inputs }: Signature, room?: Ro
     return shape && { dtype: 'float32', shape, data }
   }
   const number = (place: Float32Array = new Float32Array(1)): Tensor | undefined => {
-    place[0] = reader.read(at, true)
-    if (reader.at < 0) return undefined
+    if (!reader.read(at, true)) return undefined
+    place[0] = reader.value
     at = space(text, reader.at)
     return { dtype: 'float32', shape: [], data: place }
   }

@@ -13,8 +13,10 @@ export class NumberReader {
   readonly #view: DataView
   /** where four bytes can last be read at once */
   readonly #lastFour: number
-  /** first byte behind the number; -1: there is none, or one that no double can hold */
+  /** first byte behind the number that was read */
   at = 0
+  /** the number; a field, because a returned double is an object of its own until it is collected */
+  value = Number.NaN
   /** false from the first number that has a point or an exponent, or is NaN or infinite */
   integral = true
 
@@ -24,8 +26,11 @@ export class NumberReader {
     this.#lastFour = text.byteLength - 4
   }
 
-  /** The number that starts at `start`; with `narrow` any double that becomes the same float32. */
-  read(start: number, narrow: boolean): number {
+  /**
+   * The number that starts at `start`; with `narrow` any double that becomes the same float32. False where there is none, or one that no
+   * double can hold.
+   */
+  read(start: number, narrow: boolean): boolean {
     const text = this.text
     let at = start
     let c = text[at]!
@@ -42,8 +47,7 @@ export class NumberReader {
     // too long for one double, or a zero before other digits
     if (room < 0 || (text[first] === ZERO && at > first + 1)) return this.#token(start)
     if (c !== POINT && c !== LOWER_E && c !== UPPER_E) {
-      this.at = at
-      return negative ? -digits : digits
+      return this.#found(negative ? -digits : digits, at)
     }
     let low = 0
     let lowDigits = 0
@@ -52,7 +56,7 @@ export class NumberReader {
       this.integral = false
       const point = ++at
       c = text[at]!
-      if (!(c >= ZERO && c <= NINE)) return this.#none()
+      if (!(c >= ZERO && c <= NINE)) return false
       if (digits === 0) {
         while (c === ZERO) c = text[++at]!
         room = SURE
@@ -74,9 +78,8 @@ export class NumberReader {
       exponent = point - at
       // most numbers of a list end here
       if (c === COMMA && exponent >= -22) {
-        this.at = at
         const value = digits / POWER[-exponent]!
-        return negative ? -value : value
+        return this.#found(negative ? -value : value, at)
       }
       if (c >= ZERO && c <= NINE) {
         const rest = at
@@ -95,8 +98,13 @@ export class NumberReader {
     else if (narrow && lowDigits > 0) value = sureFloat(digits, exponent)
     if (Number.isNaN(value) && lowDigits <= SURE) value = decimal(digits, low, lowDigits, exponent - lowDigits)
     if (!(value <= Number.MAX_VALUE)) return this.#token(start)
-    this.at = at
-    return negative ? -value : value
+    return this.#found(negative ? -value : value, at)
+  }
+
+  #found(value: number, end: number): true {
+    this.value = value
+    this.at = end
+    return true
   }
 
   /** The power of ten behind an e; NaN where there are no digits, or too many. */
@@ -117,28 +125,21 @@ export class NumberReader {
   }
 
   /** What the quick way leaves: read again with the native parser. */
-  #token(start: number): number {
+  #token(start: number): boolean {
     const token = tokenAt(this.text, start)
-    if (token === '') return this.#none()
+    if (token === '') return false
     const value = Number(token)
-    if (!Number.isFinite(value)) return this.#none()
+    if (!Number.isFinite(value)) return false
     if (/[.eE]/.test(token)) this.integral = false
-    this.at = start + token.length
-    return value
+    return this.#found(value, start + token.length)
   }
 
-  #word(at: number, negative: boolean): number {
+  #word(at: number, negative: boolean): boolean {
     const word = WORDS.find((w) => w.every((c, i) => this.text[at + i] === c))
-    if (word === undefined) return this.#none()
+    if (word === undefined) return false
     this.integral = false
-    this.at = at + word.length
-    if (word === NAN) return Number.NaN
-    return negative ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
-  }
-
-  #none(): number {
-    this.at = -1
-    return Number.NaN
+    const infinite = negative ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
+    return this.#found(word === NAN ? Number.NaN : infinite, at + word.length)
   }
 }
 
@@ -151,7 +152,7 @@ function fourDigits(v: number): number {
 
 /** The float32 of all numbers that begin with these fifteen digits; NaN where the digits behind them decide. */
 function sureFloat(digits: number, exponent: number): number {
-  const value = decimal(digits, 0, 0, exponent)
+  const value = exponent <= 0 && exponent >= -22 ? digits / POWER[-exponent]! : decimal(digits, 0, 0, exponent)
   return Math.fround(value * BELOW) === Math.fround(value * ABOVE) ? value : Number.NaN
 }
 const BELOW = 1 - 2 ** -51

@@ -21,7 +21,7 @@ export interface NoNumbers {
 
 /** Tensors have no more dimensions. */
 const MAX_RANK = 32
-const [OPEN, CLOSE, COMMA, ZERO, NINE] = [91, 93, 44, 48, 57]
+const [OPEN, CLOSE, COMMA, SPACE, ZERO, NINE] = [91, 93, 44, 32, 48, 57]
 const FIRST_ROOM = 16
 
 /**
@@ -67,11 +67,16 @@ export function scanNumbers(
         if (leaf >= 0 || depth === 0) return { failed: at }
         leaf = depth
       }
-      const next = text[at + 1]
-      // a digit by itself: most of what images hold
-      const digit = (next === COMMA || next === CLOSE) && c >= ZERO && c <= NINE
-      const value = digit ? c - ZERO : reader.read(at, narrow)
-      if (!digit && reader.at < 0) return { failed: at }
+      // digits by themselves: most of what images hold
+      while (text[at + 1] === COMMA && c >= ZERO && c <= NINE && count < values.length) {
+        values[count++] = c - ZERO
+        at += 2
+        c = text[at]!
+        if (c === SPACE) c = text[++at]!
+      }
+      if (isSpace(c)) continue
+      if (!reader.read(at, narrow)) return { failed: at }
+      const { value } = reader
       if (count === values.length) {
         const wider = new Values(roomFor(count, at - start, text.length - start))
         wider.set(values)
@@ -86,7 +91,7 @@ export function scanNumbers(
         }
       }
       count++
-      at = digit ? at + 1 : reader.at
+      at = reader.at
     }
     // behind it: a comma, or the end of one level or more
     for (;;) {
@@ -111,7 +116,7 @@ export function scanNumbers(
 }
 
 function isSpace(c: number): boolean {
-  return c === 32 || c === 10 || c === 13 || c === 9
+  return c === SPACE || c === 10 || c === 13 || c === 9
 }
 
 /** If the rest of the text is like its beginning, one copy is enough; if not, little is wasted. */

@@ -160,8 +160,8 @@ class Parser {
   #number(): bigint | number {
     const start = this.#at
     this.#reader.integral = true
-    const value = this.#reader.read(start, false)
-    if (this.#reader.at < 0) return this.#zero(start)
+    if (!this.#reader.read(start, false)) return this.#zero(start)
+    const { value } = this.#reader
     this.#at = this.#reader.at
     if (!this.#reader.integral) return value
     if (Number.isSafeInteger(value)) return BigInt(value)

@@ -110,6 +110,11 @@ for (const text of [
   '[null]',
   '[{}]',
   '[1,]',
+  '[1,2, ]',
+  '[1,2,[3]]',
+  '[1, 2,, 3]',
+  '[1,2 3]',
+  '[1,2,',
   '[,1]',
   '[1 2]',
   '[1',
@@ -129,6 +134,27 @@ for (const text of [
   '[--1]',
 ])
   test(`${text} is no regular list of numbers`, () => assert.ok('failed' in scan(text)))
+
+test('digits by themselves, however they are spaced', () => {
+  const space = fc.constantFrom('', '', ' ', '\n  ')
+  const item = fc.tuple(
+    space,
+    fc.oneof(fc.nat(9), fc.integer(), fc.double({ noNaN: true, max: 1e30, min: -1e30 })),
+    space,
+  )
+  fc.assert(
+    fc.property(fc.array(item, { minLength: 1, maxLength: 60 }), (items) => {
+      const text = `[${items.map(([a, v, b]) => `${a}${v}${b}`).join(',')}]`
+      const room = new Float32Array(items.length)
+      const found = [scan(text), scanNumbers(new NumberReader(Buffer.from(text)), 0, true, room)] as const
+      const wanted = (JSON.parse(text) as number[]).map((v) => v + 0)
+      for (const [i, f] of found.entries()) {
+        assert.ok('end' in f && f.end === text.length, text)
+        assert.deepEqual([...f.values], i === 0 ? wanted : wanted.map(Math.fround))
+      }
+    }),
+  )
+})
 
 test('any JSON is read as JSON.parse reads it', () => {
   fc.assert(
