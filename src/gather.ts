@@ -34,20 +34,29 @@ export class Gatherer {
     return out
   }
 
-  /** Fills a buffer as far as the source reaches; returns how far. No chunk is held while the next is asked for. */
+  /**
+   * Fills a buffer as far as the source reaches; returns how far. No chunk is held while the next is asked for. What was read into its
+   * place already is not copied.
+   */
   async fill(into: Uint8Array): Promise<number> {
     let filled = 0
     while (filled < into.length && (this.size > 0 || (await this.more()))) {
       const chunk = this.chunks.shift()
       if (!chunk) continue
       const part = chunk.subarray(0, into.length - filled)
-      into.set(part, filled)
+      const there = part.buffer === into.buffer && part.byteOffset === into.byteOffset + filled
+      if (!there) into.set(part, filled)
       filled += part.length
       this.size -= part.length
       if (part.length < chunk.length) this.chunks.unshift(chunk.subarray(part.length))
     }
     this.at += filled
     return filled
+  }
+
+  /** Waits for the next byte. False where the source has ended. */
+  async ready(): Promise<boolean> {
+    return this.size > 0 || this.more()
   }
 
   /** Passes over bytes without holding them. False where the source ends before. */

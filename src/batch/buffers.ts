@@ -1,29 +1,26 @@
-/** Memory that goes to a thread with records and comes back with their answers: fresh pages cost several times what copying does. */
+/** Memory that threads see too while records lie in it, and that is used again: fresh pages cost several times what copying does. */
 export interface Buffers {
   /** of the pool where it has enough, and maybe larger than asked for */
-  take(size: number): ArrayBuffer
-  give(buffer: ArrayBuffer): void
-  /** it came from here */
-  has(buffer: ArrayBufferLike): boolean
+  take(size: number): SharedArrayBuffer
+  give(buffer: SharedArrayBuffer): void
 }
 
 const SMALLEST = 2 ** 16
 /** what lies idle at most */
 const IDLE_BYTES = 2 ** 26
 
+/**
+ * Shared, because what changes hands counts as new memory on each side, and the collector walks the whole heap for each 64 MB of that.
+ */
 export function createBuffers(): Buffers {
-  const idle: ArrayBuffer[] = []
-  const known = new WeakSet<ArrayBufferLike>()
+  const idle: SharedArrayBuffer[] = []
   let bytes = 0
   return {
-    has: (buffer) => known.has(buffer),
     take(size) {
       const i = idle.findIndex((b) => b.byteLength >= size)
       const found = i < 0 ? undefined : idle.splice(i, 1)[0]!
       if (found) bytes -= found.byteLength
-      const buffer = found ?? new ArrayBuffer(2 ** Math.ceil(Math.log2(Math.max(size, SMALLEST))))
-      known.add(buffer)
-      return buffer
+      return found ?? new SharedArrayBuffer(2 ** Math.ceil(Math.log2(Math.max(size, SMALLEST))))
     },
     give(buffer) {
       if (bytes + buffer.byteLength > IDLE_BYTES) return
@@ -32,3 +29,5 @@ export function createBuffers(): Buffers {
     },
   }
 }
+
+export const isShared = (buffer: ArrayBufferLike): buffer is SharedArrayBuffer => buffer instanceof SharedArrayBuffer

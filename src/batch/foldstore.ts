@@ -105,13 +105,13 @@ export function createFolderStore(): ObjectStore {
 
   return withOwnErrors({
     stat: info,
-    async *read(ref, { start = 0, end, ifMatch, reuse = false } = {}) {
+    async *read(ref, { start = 0, end, ifMatch, reuse } = {}) {
       const now = await info(ref)
       if (!now) throw notFound(ref)
       if (ifMatch !== undefined && ifMatch !== now.etag) throw changed(ref)
       const last = Math.min(end ?? now.size, now.size)
       // the file that was opened stays the one that is read, also when another takes its name
-      if (reuse && start < last) yield* readReusing(path(ref), start, last, ref)
+      if (reuse && start < last) yield* readReusing(path(ref), start, last, ref, reuse === true ? undefined : reuse)
       else if (start < last) yield* createReadStream(path(ref), { start, end: last - 1, highWaterMark: 2 ** 18 })
     },
     async *list(bucket, prefix, after) {
@@ -133,19 +133,29 @@ export function createFolderStore(): ObjectStore {
   })
 }
 
-/** Two buffers take turns: one is read into while the other is looked at. */
-async function* readReusing(path: string, start: number, end: number, ref: ObjectRef): AsyncGenerator<Uint8Array> {
+/** One buffer is read into while the one before is looked at: those that are given, or two that take turns. */
+async function* readReusing(
+  path: string,
+  start: number,
+  end: number,
+  ref: ObjectRef,
+  given?: () => Uint8Array,
+): AsyncGenerator<Uint8Array> {
   const file = await open(path)
-  const pages = [Buffer.allocUnsafeSlow(PAGE), Buffer.allocUnsafeSlow(PAGE)] as const
-  const read = (at: number, page: Buffer) => (at < end ? file.read(page, 0, Math.min(PAGE, end - at), at) : undefined)
+  const pages = given ? [] : [Buffer.allocUnsafeSlow(PAGE), Buffer.allocUnsafeSlow(PAGE)]
+  const read = (at: number, turn: number) => {
+    if (at >= end) return undefined
+    const into = given?.() ?? pages[turn % 2]!
+    return file.read(into, 0, Math.min(into.length, end - at), at)
+  }
   try {
     let at = start
-    let next = read(at, pages[0])
+    let next = read(at, 0)
     for (let turn = 0; next; turn++) {
       const { bytesRead, buffer } = await next
       if (bytesRead === 0) throw changed(ref)
       at += bytesRead
-      next = read(at, pages[(turn + 1) % 2]!)
+      next = read(at, turn + 1)
       // told when its turn comes
       next?.catch(() => undefined)
       yield buffer.subarray(0, bytesRead)

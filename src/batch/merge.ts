@@ -7,23 +7,23 @@ export function merged(records: readonly Decoded[], signature: Signature): Decod
   const out: Decoded[] = []
   for (let from = 0; from < records.length; ) {
     let to = from + 1
-    if (isRow(records[from]!, signature))
-      while (to < records.length && isRow(records[to]!, signature) && follows(records[to - 1]!, records[to]!)) to++
-    out.push(to - from > 1 ? together(records.slice(from, to)) : records[from]!)
+    if (isRows(records[from]!, signature))
+      while (to < records.length && isRows(records[to]!, signature) && follows(records[to - 1]!, records[to]!)) to++
+    out.push(to - from > 1 ? together(records.slice(from, to), signature) : records[from]!)
     from = to
   }
   return out
 }
 
 /** Of exactly the shape that the model takes, and with nothing that is only its own. */
-function isRow({ input, count, id, source }: Decoded, { inputs }: Signature): boolean {
-  if (input.kind !== 'tensors' || count !== undefined || id !== undefined || source !== undefined) return false
+function isRows({ input, count, id, source }: Decoded, { inputs }: Signature): boolean {
+  if (input.kind !== 'tensors' || id !== undefined || source !== undefined) return false
   return Object.entries(input.tensors).every(([alias, { shape, data }]) => {
     const spec = Object.hasOwn(inputs, alias) ? inputs[alias]!.shape : undefined
-    return !Array.isArray(data) && spec?.length === shape.length + 1 && shape.every((d, i) => d === spec[i + 1])
+    const row = count === undefined ? shape : shape.slice(1)
+    return !Array.isArray(data) && spec?.length === row.length + 1 && row.every((d, i) => d === spec[i + 1])
   })
 }
-
 function follows(before: Decoded, after: Decoded): boolean {
   if (before.input.kind !== 'tensors' || after.input.kind !== 'tensors') return false
   const next = after.input.tensors
@@ -38,15 +38,16 @@ function follows(before: Decoded, after: Decoded): boolean {
   )
 }
 
-function together(records: readonly Decoded[]): Decoded {
+function together(records: readonly Decoded[], { inputs }: Signature): Decoded {
   const [first, last] = [records[0]!, records[records.length - 1]!]
   const all = records.map((r) => (r.input.kind === 'tensors' ? r.input.tensors : {}))
+  const count = records.reduce((n, r) => n + (r.count ?? 1), 0)
   const tensors = Object.fromEntries(
-    Object.entries(all[0]!).map(([alias, { dtype, shape }]) => {
+    Object.entries(all[0]!).map(([alias, { dtype }]) => {
       const data = adjacent(all.map((t) => t[alias]!))!
-      return [alias, { dtype, shape: [records.length, ...shape], data }]
+      return [alias, { dtype, shape: [count, ...(inputs[alias]!.shape!.slice(1) as number[])], data }]
     }),
   )
   const bytes = records.reduce((n, r) => n + r.bytes, 0)
-  return { record: first.record, count: records.length, input: { kind: 'tensors', tensors }, bytes, next: last.next }
+  return { record: first.record, count, input: { kind: 'tensors', tensors }, bytes, next: last.next }
 }

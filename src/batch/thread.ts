@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { toAppError } from '../log.ts'
 import { openStore } from '../models.ts'
+import { createUnpacker } from './parcel.ts'
 import { type Answered, createPart, type Part } from './part.ts'
 import type { Reply, Request, Said, ThreadData } from './threads.ts'
 
@@ -13,11 +14,12 @@ export function serveThread(): void {
   const store = openStore({ roots })
   const parts = new Map<number, Promise<Part>>()
 
+  const unpack = createUnpacker()
   let before: Promise<unknown> = Promise.resolve()
   // one after the other: the tuner measures runs of the graph, which nothing else in this thread may lengthen
   const answer = ({ run, records, limits }: Request & { kind: 'records' }): Promise<Answered> => {
     const part = parts.get(run)!
-    const answered = before.then(async () => (await part).submit(records, limits)())
+    const answered = before.then(async () => (await part).submit(unpack(records), limits)())
     before = answered.catch(() => undefined)
     return answered
   }
@@ -44,7 +46,7 @@ export function serveThread(): void {
       )
   })
 
-  function reply({ id, lent }: Request & { kind: 'records' }, said: Said, bytes?: Uint8Array<ArrayBuffer>): void {
-    port.postMessage({ id, lent, ...said } satisfies Reply, [...lent, ...(bytes ? [bytes.buffer] : [])])
+  function reply({ id }: Request & { kind: 'records' }, said: Said, bytes?: Uint8Array<ArrayBuffer>): void {
+    port.postMessage({ id, ...said } satisfies Reply, bytes ? [bytes.buffer] : [])
   }
 }

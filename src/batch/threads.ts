@@ -22,15 +22,13 @@ export type Request =
       readonly id: number
       readonly records: readonly BatchRecord[]
       readonly limits: Limits
-      /** memory of the records, to be sent back */
-      readonly lent: readonly ArrayBuffer[]
     }
 
 export type Said =
   | { readonly answered: Answered }
   | { readonly error: { readonly code: ErrorCode; readonly details: Omit<ErrorDetails, 'cause'> } }
 
-export type Reply = Said & { readonly id: number; readonly lent: readonly ArrayBuffer[] }
+export type Reply = Said & { readonly id: number }
 
 /** Threads that answer records, each with the model of its own: `session.run` and hooks block the one they are called in. */
 export interface Threads {
@@ -45,9 +43,16 @@ export interface OpenThreads extends Part {
   close(): void
 }
 
+interface Call {
+  resolve(a: Answered): void
+  reject(e: unknown): void
+  /** memory that the thread reads until it has answered */
+  readonly shared: readonly SharedArrayBuffer[]
+}
+
 interface Thread {
   readonly worker: Worker
-  readonly waiting: Map<number, { resolve(a: Answered): void; reject(e: unknown): void }>
+  readonly waiting: Map<number, Call>
 }
 
 /** behind the deadline, which a thread that can tell the time keeps by itself */
@@ -68,7 +73,7 @@ export function createThreads(file: string, count: number, data: ThreadData): Th
     worker.on('message', (reply: Reply) => {
       const call = waiting.get(reply.id)
       waiting.delete(reply.id)
-      for (const b of reply.lent) buffers.give(b)
+      for (const b of call?.shared ?? []) buffers.give(b)
       if (waiting.size === 0) worker.unref()
       if ('answered' in reply) call?.resolve(reply.answered)
       else call?.reject(new AppError(reply.error.code, reply.error.details))
@@ -102,12 +107,12 @@ export function createThreads(file: string, count: number, data: ThreadData): Th
         submit(records, limits) {
           const thread = own.reduce((a, b) => (b.waiting.size < a.waiting.size ? b : a))
           const id = ids++
-          const { parcel, transfer, lent } = pack(records, buffers)
+          const { parcel, transfer, shared } = pack(records)
           const answered = new Promise<Answered>((resolve, reject) => {
             if (!threads.includes(thread)) return reject(new AppError('THREAD_ENDED'))
-            thread.waiting.set(id, { resolve, reject })
+            thread.waiting.set(id, { resolve, reject, shared })
             thread.worker.ref()
-            const request: Request = { kind: 'records', run, id, records: parcel, limits, lent }
+            const request: Request = { kind: 'records', run, id, records: parcel, limits }
             thread.worker.postMessage(request, transfer)
           })
           const timer = limits.deadline && setTimeout(() => stop(thread), limits.deadline + GRACE_MS - Date.now())

@@ -27,9 +27,11 @@ export interface ReadOptions {
   readonly end?: number
   /** INPUT_CHANGED where the object has another etag by now */
   readonly ifMatch?: string
-  /** what was yielded may be overwritten when the next is asked for */
-  readonly reuse?: boolean
+  /** what was yielded may be overwritten when the next is asked for; or the memory that bytes are read into, by stores that can */
+  readonly reuse?: Reuse
 }
+
+export type Reuse = true | (() => Uint8Array)
 
 export interface WriteOptions {
   /** `'absent'`: only where there is none; `{ etag }`: only over that content */
@@ -170,7 +172,7 @@ export interface ReadContext {
   readonly store: ObjectStore
   readonly info: ObjectInfo
   /** the object's bytes from an offset, each read checked against the version that the run began with */
-  bytes(start?: number, end?: number, reuse?: boolean): AsyncIterable<Uint8Array>
+  bytes(start?: number, end?: number, reuse?: Reuse): AsyncIterable<Uint8Array>
   /** absent: from the beginning */
   readonly from?: Position
   /** how many consecutive records may come as one, from this one on; absent: 1 */

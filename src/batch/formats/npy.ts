@@ -1,7 +1,7 @@
 import { Gatherer } from '../../gather.ts'
 import { isNpy } from '../../npy.ts'
 import type { Tensor } from '../../tensor.ts'
-import type { BatchRecord, ReadContext, RecordFormat, RecordInput } from '../types.ts'
+import type { BatchRecord, ReadContext, RecordFormat, RecordInput, Reuse } from '../types.ts'
 import { broken, maxOf } from './limits.ts'
 import { type NpyRows, openRows } from './rows.ts'
 import { attempt } from './value.ts'
@@ -28,12 +28,15 @@ async function* readArray(context: ReadContext): AsyncGenerator<BatchRecord> {
     await head.close()
   }
   let record = from?.record ?? 0
-  const bytes = gather(context, rows.offset(record), true)
+  const rooms = roomsFor(context, rows, record)
+  const bytes = gather(context, rows.offset(record), rooms.ahead)
   try {
     while (record < rows.count) {
-      const most = Math.min(roomFor(context, record, rows.width), rows.count - record)
       const start = bytes.at
-      const block = await blockOf(bytes, rows, most, `${info.key}, row ${record}`, context)
+      // the store asks for its memory first
+      await bytes.ready()
+      const room = rooms.next()
+      const block = wholeRows(room.subarray(0, await bytes.fill(room)), rows, `${info.key}, row ${record}`)
       for (const { tensor, first, count } of rowTensors(rows, block)) {
         record += count
         yield {
@@ -50,22 +53,27 @@ async function* readArray(context: ReadContext): AsyncGenerator<BatchRecord> {
   }
 }
 
-function gather(context: ReadContext, start: number, reuse = false): Gatherer {
+function gather(context: ReadContext, start: number, reuse?: Reuse): Gatherer {
   return new Gatherer(context.bytes(start, undefined, reuse)[Symbol.asyncIterator](), start)
 }
 
 /** how many bytes of rows are read as one */
 const BLOCK_BYTES = 2 * 2 ** 20
 
-function roomFor({ block }: ReadContext, record: number, width: number): number {
-  return Math.max(1, Math.min(block?.(record) ?? 1, Math.floor(BLOCK_BYTES / width)))
-}
-
-/** The same, filled without holding a chunk; several into memory that goes to another thread. */
-async function blockOf(bytes: Gatherer, rows: NpyRows, count: number, where: string, { buffers }: ReadContext) {
-  const size = count * rows.width
-  const room = count > 1 && buffers ? Buffer.from(buffers.take(size), 0, size) : Buffer.allocUnsafeSlow(size)
-  return wholeRows(room.subarray(0, await bytes.fill(room)), rows, where)
+/** Memory for the next rows; for several, that which threads see too. A store that reads ahead is given it ahead. */
+function roomsFor({ block, buffers }: ReadContext, { width, count }: NpyRows, first: number) {
+  const given: Buffer[] = []
+  let record = first
+  const make = (): Buffer => {
+    const most = Math.max(1, Math.min(block?.(record) ?? 1, Math.floor(BLOCK_BYTES / width), count - record))
+    const size = most * width
+    record += most
+    return most > 1 && buffers ? Buffer.from(buffers.take(size), 0, size) : Buffer.allocUnsafeSlow(size)
+  }
+  return {
+    ahead: () => given[given.push(make()) - 1]!,
+    next: () => given.shift() ?? make(),
+  }
 }
 
 /** Whole rows, fewer than wanted where the file ends before; at least one. */

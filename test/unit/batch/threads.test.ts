@@ -51,6 +51,10 @@ const files: Record<string, () => Uint8Array> = {
     const data = Float32Array.from({ length: 30_000 * 40 }, (_, i) => (i % 17) / 4)
     return writeNpy({ dtype: 'float32', shape: [data.length / 4, 4], data })
   },
+  'big.npy': () => {
+    const data = Float64Array.from({ length: 100_000 * 4 }, (_, i) => (i % 17) / 4)
+    return writeNpy({ dtype: 'float64', shape: [data.length / 4, 4], data })
+  },
 }
 
 test('threads answer as one does, byte for byte', async () => {
