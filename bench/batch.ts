@@ -1,6 +1,6 @@
 /**
- * Records per second of batch; of a plain loop with the same libraries; and of onnxruntime alone, fed with the batches that suit the model
- * best from memory, which is the limit. The three take turns; ratios are medians over the rounds.
+ * Records per second of batch; of a plain loop with the same libraries; and of onnxruntime alone, fed from memory in a
+ * thread for each CPU with the batches that suit the model best, which is the limit. The three take turns; ratios are medians over the rounds.
  *
  *   npm run bench:batch -- [rounds] [part of a case's name]
  */
@@ -17,7 +17,8 @@ import { runObject } from '../src/batch/run.ts'
 import { jobOf } from '../src/batch/setup.ts'
 import { createThreads, type Threads } from '../src/batch/threads.ts'
 import { type Model, openStore } from '../src/models.ts'
-import { type Case, casesIn, type Graph, pattern, ROWS, sizeOf } from './batch/cases.ts'
+import { type Case, casesIn, type Graph, ROWS } from './batch/cases.ts'
+import { createIdeal } from './batch/ideal.ts'
 
 process.env.ORT_DISABLE_TELEMETRY = '1'
 const ort = await import('onnxruntime-node')
@@ -83,14 +84,19 @@ async function contestants(c: Case, input: string): Promise<Contestants & { clos
   const { manifest } = model
   const thread = join(projectRoot(), 'build', 'thread.mjs')
   const threads = createThreads(thread, cpus, { roots: [root], model: manifest.model, version: manifest.version })
-  const graph = await graphOf(model, 1)
-  const wide = cpus > 1 ? [graph, await graphOf(model, cpus)] : [graph]
+  const graph = await graphOf(model)
+  const { dir, signature } = model
+  const inputs = Object.entries(graph.names).map(([alias, name]) => ({ name, row: ROWS[c.model][alias]! }))
+  const ideal = await createIdeal({ file: join(dir, signature.graph), inputs }, cpus)
   let run = 0
   return {
     plain: () => c.plain(graph, join(work, 'plain.jsonl')),
     ours: () => batch(model, threads, input, c.file, join(work, `out-${c.file}-${run++}`)),
-    limit: () => ideal(wide, c.model),
-    close: () => threads.close(),
+    limit: () => ideal.rate(1000),
+    close: async () => {
+      await ideal.close()
+      await threads.close()
+    },
   }
 }
 
@@ -108,34 +114,11 @@ async function batch(model: Model, threads: Threads, input: string, file: string
   rmSync(output, { recursive: true })
 }
 
-async function graphOf({ dir, signature }: Model, intraOpNumThreads: number): Promise<Graph> {
-  const options = { graphOptimizationLevel: 'extended', intraOpNumThreads, interOpNumThreads: 1 } as const
+async function graphOf({ dir, signature }: Model): Promise<Graph> {
+  const options = { graphOptimizationLevel: 'extended', intraOpNumThreads: 1, interOpNumThreads: 1 } as const
   const session = await ort.InferenceSession.create(join(dir, signature.graph), options)
   const names = Object.fromEntries(Object.entries(signature.inputs).map(([alias, { name }]) => [alias, name]))
   return { session, names }
-}
-
-/** The best of some batch sizes, with one thread and with all. */
-async function ideal(graphs: readonly Graph[], name: Case['model']): Promise<number> {
-  const inputs = Object.entries(ROWS[name])
-  const total = inputs.some(([, row]) => sizeOf(row) > 10_000) ? 256 : 50_000
-  let best = 0
-  for (const { session, names } of graphs)
-    for (const n of [1, 8, 32, 256]) {
-      const feeds = Object.fromEntries(
-        inputs.map(([alias, row]) => {
-          const data = new Float32Array(n * sizeOf(row))
-          for (let k = 0; k < n; k++) data.set(pattern(k, sizeOf(row)), k * sizeOf(row))
-          return [names[alias]!, new ort.Tensor('float32', data, [n, ...row])]
-        }),
-      )
-      const runs = Math.ceil(total / n)
-      const measured = await rate(runs * n, async () => {
-        for (let i = 0; i < runs; i++) await session.run(feeds)
-      })
-      best = Math.max(best, measured)
-    }
-  return best
 }
 
 async function rate(records: number, work: () => Promise<void>): Promise<number> {
