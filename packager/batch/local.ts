@@ -1,9 +1,9 @@
-import { formatOf } from '../../src/batch/formats/index.ts'
 import { eachOf } from '../../src/batch/pool.ts'
 import { donesOf, retryOf } from '../../src/batch/replay.ts'
 import { RESULT_FORMATS } from '../../src/batch/results/index.ts'
 import { type Item, type Job, runObject } from '../../src/batch/run.ts'
 import { openSink, publish } from '../../src/batch/sink.ts'
+import { createTurns, singlesFirst } from '../../src/batch/turns.ts'
 import type { Counts, JobManifest, ResultFormat } from '../../src/batch/types.ts'
 import { isAppError } from '../../src/errors.ts'
 
@@ -33,13 +33,14 @@ export interface Summary {
   readonly failure?: { readonly key: string; readonly errors: string }
 }
 
-/** Objects with one record each do not fill a processor: their decoding is overlapped. */
-const SINGLES = 8
+/** Small objects do not fill a processor: their reading is overlapped. */
+const WIDTH = 8
 
-/** All objects of a job in this process, one after the other, or several at a time where each holds one record. */
+/** All objects of a job in this process: large ones one after the other, small ones several at a time. */
 export async function runLocal(job: Job, { items, onlyFailed, signal, progress }: LocalOptions): Promise<Summary> {
   const objects = { done: 0, failed: 0, earlier: 0, skipped: 0, open: 0 }
   const skipped: { key: string; reason: string }[] = []
+  const turns = createTurns(WIDTH)
   const errors: { key: string; code: string; reason: string }[] = []
   const ofBytes = items.reduce((n, i) => n + (i.size ?? 0), 0)
   let failure: Summary['failure']
@@ -66,6 +67,7 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
     try {
       const o = await runObject(job, item, {
         signal,
+        turns,
         // whoever runs the command knows that no other does
         takeOver: true,
         progress(counts, offset = 0) {
@@ -106,15 +108,9 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
     skipped.push({ key, reason })
   }
 
-  const isSingle = (i: Item) => formatOf(i.key, job.format)?.single === true
   await eachOf(
-    items.filter((i) => isSingle(i)),
-    SINGLES,
-    one,
-  )
-  await eachOf(
-    items.filter((i) => !isSingle(i)),
-    1,
+    singlesFirst(items, ({ key }) => key, job.format),
+    WIDTH,
     one,
   )
   return { counts: finished, objects, skipped, errors, ...(failure && { failure }) }

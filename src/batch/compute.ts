@@ -18,6 +18,7 @@ import { type Chunk, chunksOf, loaded, recordsOf } from './records.ts'
 import type { Control, Run } from './run.ts'
 import { openSink } from './sink.ts'
 import type { Threads } from './threads.ts'
+import { isLarge } from './turns.ts'
 import type { BatchRecord, Position, ReadContext, Result } from './types.ts'
 
 /**
@@ -292,8 +293,6 @@ function rounded(laps: Readonly<Record<string, number>>): Record<string, number>
 }
 
 /** Smaller objects are done before another thread has heard of them. */
-const WORTH_BYTES = 2 ** 20
-
 function threadsFor({ job, info, format }: Run): Threads | undefined {
-  return info.size >= WORTH_BYTES || format.lists ? job.threads : undefined
+  return isLarge(info, format) ? job.threads : undefined
 }

@@ -65,21 +65,30 @@ export interface ClaimOptions {
   /** whoever held it is known to be gone */
   readonly takeOver?: boolean
   readonly leaseMs?: number
+  /** awaited before a run is taken up at which a process ended: others in work would be blamed with it; false: not now */
+  alone?(): Promise<boolean>
 }
 
-/** undefined: another process works on it. */
+/** undefined: another process works on it, or not now. */
 export async function claim(
   store: ObjectStore,
   ref: ObjectRef,
   run: string,
-  { takeOver = false, leaseMs = LEASE_MS }: ClaimOptions = {},
+  { takeOver = false, leaseMs = LEASE_MS, alone }: ClaimOptions = {},
 ): Promise<Claim | undefined> {
+  let isAlone = alone === undefined
   const owner = randomUUID()
   const lease = () => ({ owner, until: Date.now() + leaseMs })
   for (let attempt = 0; ; attempt++) {
     const found = await load(store, ref)
     const before = found?.state.run === run ? found.state : undefined
     if (before?.lease && before.lease.until > Date.now() && !takeOver) return undefined
+    if (before && !isAlone && (before.lease || before.tries > 0)) {
+      if (!(await alone!())) return undefined
+      isAlone = true
+      // much may have happened since
+      continue
+    }
     const state = { ...(before ? await takenOver(store, ref, before) : fresh(run)), lease: lease() }
     const etag = await write(store, ref, state, found?.etag)
     if (etag !== undefined) return held(store, ref, state, etag, lease, owner)

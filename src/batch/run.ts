@@ -11,6 +11,7 @@ import { readWhole } from './reliable.ts'
 import { RESULT_FORMATS, type ResultName } from './results/index.ts'
 import { discard } from './sink.ts'
 import type { Threads } from './threads.ts'
+import { placesFor, type Turns } from './turns.ts'
 import type {
   Counts,
   Done,
@@ -64,6 +65,8 @@ export interface Control {
   /** whoever worked on it before is known to be gone */
   readonly takeOver?: boolean
   readonly leaseMs?: number
+  /** where several objects are worked on at a time */
+  readonly turns?: Turns
   /** Called first with where the run goes on. `offset`: bytes of the object that are behind, where its format can tell */
   progress?(counts: Counts, offset: number | undefined): void
 }
@@ -99,8 +102,7 @@ export async function runObject(job: Job, item: Item, control: Control = {}): Pr
   const never = whyNot(item.key, item.size)
   if (never !== undefined) return { status: 'SKIPPED', reason: never }
   refuseOverlap(job.input ?? { bucket: item.bucket, prefix: item.key }, job.output)
-  if (control.deadline !== undefined && control.deadline - Date.now() < MIN_MS)
-    return { status: 'PAUSED', counts: { records: 0, answered: 0, failed: 0 }, moved: false }
+  if (isLate(control)) return NO_TURN
   const found = await inputOf(job, item)
   if (typeof found === 'string') return { status: 'SKIPPED', reason: found }
   const run = planRun(job, item, found)
@@ -108,12 +110,27 @@ export async function runObject(job: Job, item: Item, control: Control = {}): Pr
 
   const before = await doneBefore(run)
   if (before) return before
-  const held = await claim(job.store, run.outputs.state, run.names.run, control)
-  if (!held) return { status: 'BUSY' }
-  // whoever held it until now may have finished since the first look
-  const since = await doneBefore(run)
-  if (since) return since
-  return work(run, held, control)
+  const turn = await control.turns?.take(placesFor(run.info, run.format))
+  try {
+    if (isLate(control)) return NO_TURN
+    const held = await claim(job.store, run.outputs.state, run.names.run, {
+      ...control,
+      ...(turn && { alone: () => turn.alone().then(() => !isLate(control)) }),
+    })
+    if (!held) return isLate(control) ? NO_TURN : { status: 'BUSY' }
+    // whoever held it until now may have finished since the first look
+    const since = await doneBefore(run)
+    if (since) return since
+    return await work(run, held, control)
+  } finally {
+    turn?.end()
+  }
+}
+
+const NO_TURN: Outcome = { status: 'PAUSED', counts: { records: 0, answered: 0, failed: 0 }, moved: false }
+
+function isLate({ deadline }: Control): boolean {
+  return deadline !== undefined && deadline - Date.now() < MIN_MS
 }
 
 /** A process may end after its last write and before it takes the checkpoint away, so whoever finds a run done does that. */

@@ -1,13 +1,13 @@
 import type { AppError } from '../errors.ts'
 import { type LogLine, logged, toAppError } from '../log.ts'
 import { type BatchEvent, type Delivery, readEvent, type Work } from './events.ts'
-import { formatOf } from './formats/index.ts'
 import { type GiveBack, giveBack } from './giveback.ts'
 import { mapAnswer, type Report, summary } from './maprun.ts'
 import { keyBelow, refuseOverlap } from './names.ts'
 import { eachOf } from './pool.ts'
 import { retryOf } from './replay.ts'
 import { type Control, type Job, type Outcome, runObject } from './run.ts'
+import { createTurns, PLACES, singlesFirst } from './turns.ts'
 
 export interface WorkerOptions extends GiveBack {
   /** a message received this often goes to the dead-letter queue next; the reason is written beside the output before */
@@ -18,11 +18,9 @@ export interface WorkerOptions extends GiveBack {
 
 export type Worker = (event: unknown, control: Control) => Promise<unknown>
 
-/** Objects of one record each are waiting for the store most of the time. */
-const SINGLES = 16
-
-/** Events in, what their source wants to hear out. Long objects one after the other: the graph uses all cores there are. */
+/** Events in, what their source wants to hear out. Small objects several at a time: they wait for the store. */
 export function createWorker(job: Job, options: WorkerOptions): Worker {
+  const turns = createTurns()
   const { log, maxReceives = Number.POSITIVE_INFINITY } = options
 
   async function one(work: Work, { receives, last }: Delivery, control: Control): Promise<Report> {
@@ -34,7 +32,7 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
       if (own.input) refuseOverlap(own.input, own.output)
       const wanted = work.only ? await retryOf(own, item) : item
       const outcome: Outcome = wanted
-        ? await runObject(own, wanted, control)
+        ? await runObject(own, wanted, { ...control, turns })
         : { status: 'SKIPPED', reason: 'nothing of it failed' }
       log({ ...nameOf(job), ...lineOf(key, outcome, Date.now() - start) })
       return { key, outcome }
@@ -68,12 +66,14 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
       }
       all.push(...work.map((w) => ({ delivery, work: w })))
     }
-    const single = ({ work }: { work: Work }) => formatOf(work.item.key, job.format)?.single === true
     const done = async ({ delivery, work }: (typeof all)[number]) => {
       reports.get(delivery)!.push(await one(work, delivery, control))
     }
-    await eachOf(all.filter(single), SINGLES, done)
-    for (const long of all.filter((w) => !single(w))) await done(long)
+    await eachOf(
+      singlesFirst(all, ({ work }) => work.item.key, job.format),
+      PLACES.all,
+      done,
+    )
     return answer(read, reports, options)
   }
 }
