@@ -216,7 +216,8 @@ async function locked<T>(target: string, work: () => Promise<T>): Promise<T> {
 }
 
 function hash(bytes: Uint8Array): string {
-  return createHash('md5').update(bytes).digest('hex')
+  // twice as fast as md5 where the CPU has instructions for it
+  return createHash('sha256').update(bytes).digest('hex').slice(0, 32)
 }
 
 function none(e: NodeJS.ErrnoException): undefined {

@@ -1,4 +1,5 @@
-import type { Buffers } from './buffers.ts'
+import { type Buffers, isShared } from './buffers.ts'
+import type { Reuse } from './types.ts'
 
 /** A line of a text object. */
 export interface Line {
@@ -67,11 +68,14 @@ export interface BlockOptions {
   most(): number
   /** lines without anything but blanks are none */
   readonly dense?: boolean
-  /** where several lines are copied, since their chunk is overwritten */
+  /** where several lines lie that are to outlive their chunk: see {@link kept} */
   readonly buffers?: Buffers
 }
 
-/** As {@link linesOf}, but many at a time and with no object for any of them. Chunks may be overwritten when the next is asked for. */
+/**
+ * As {@link linesOf}, but many at a time and with no object for any of them. Chunks may be overwritten when the next is asked for, and the
+ * bytes of blocks with them.
+ */
 export async function* lineBlocksOf(
   chunks: AsyncIterable<Uint8Array>,
   { offset = 0, max = 64 * 2 ** 20, most, dense = false, buffers }: BlockOptions,
@@ -120,7 +124,7 @@ export async function* lineBlocksOf(
       at += start - first
       if (n === 0) continue
       const alone = tooLong && n === 2 && start - first > max
-      const bytes = alone ? Buffer.alloc(0) : kept(chunk.subarray(first, start), n > 2 ? buffers : undefined)
+      const bytes = alone ? Buffer.alloc(0) : viewOf(chunk.subarray(first, start))
       yield { bytes, spans: spans.subarray(0, n), next: at, tooLong: alone }
     }
     const rest = chunk.subarray(start)
@@ -128,13 +132,30 @@ export async function* lineBlocksOf(
     size += rest.length
     if (size > max) held = []
     else if (rest.length > 0) held.push(Buffer.from(rest))
+    if (buffers && isShared(chunk.buffer)) buffers.give(chunk.buffer)
   }
   const line = size > 0 ? cut(new Uint8Array(0)) : undefined
   if (line) yield line
 }
 
-function kept(bytes: Uint8Array, buffers: Buffers | undefined): Buffer {
-  if (!buffers) return Buffer.from(bytes)
+const viewOf = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+
+/** How much of a text is read at once. */
+const PAGE = 2 ** 21
+
+/** How a text is read whose lines go to other threads: into memory that they see too, where the store can do that. */
+export function pagesOf(buffers: Buffers | undefined): Reuse {
+  return buffers ? () => Buffer.from(buffers.take(PAGE)) : true
+}
+
+/** The lines of a block to be kept when the next is asked for: held where they are in shared memory, and copied elsewhere. */
+export function kept(bytes: Buffer, lines: number, buffers: Buffers | undefined): Buffer {
+  const { buffer } = bytes
+  if (lines < 2 || !buffers) return Buffer.from(bytes)
+  if (isShared(buffer)) {
+    buffers.hold(buffer)
+    return bytes
+  }
   const copy = Buffer.from(buffers.take(bytes.length), 0, bytes.length)
   copy.set(bytes)
   return copy

@@ -81,18 +81,48 @@ export type Room = (alias: string) => Float32Array | undefined
 
 const ROOM_BYTES = 2 ** 20
 
+/** Memory that is used again when {@link Memory.turn} is another: nothing holds an input when its answer is there. */
+export interface Memory {
+  readonly turn: number
+  /** of ROOM_BYTES */
+  take(): ArrayBuffer
+}
+
+export function createMemory(): Memory & { again(): void } {
+  const all: ArrayBuffer[] = []
+  let taken = 0
+  let turn = 0
+  return {
+    get turn() {
+      return turn
+    },
+    take() {
+      if (taken === all.length) all.push(new ArrayBuffer(ROOM_BYTES))
+      return all[taken++]!
+    },
+    again() {
+      taken = 0
+      turn++
+    },
+  }
+}
+
 /** Places that lie one behind the other, so that rows read into them are stacked already. */
-export function createRoom({ inputs }: Signature): { readonly room: Room; used(tensors: Tensors): void } {
-  const open = new Map<string, { values: Float32Array; at: number; width: number }>()
+export function createRoom(
+  { inputs }: Signature,
+  memory?: Memory,
+): { readonly room: Room; used(tensors: Tensors): void } {
+  const open = new Map<string, { values: Float32Array; at: number; width: number; turn: number | undefined }>()
   return {
     room(alias) {
       const rest = inputs[alias]?.shape?.slice(1)
       if (!rest?.every((d) => d !== null)) return undefined
       const width = sizeOf(rest)
       let place = open.get(alias)
-      if (!place || place.at + width > place.values.length) {
-        const rows = Math.max(1, Math.floor(ROOM_BYTES / 4 / Math.max(1, width)))
-        place = { values: new Float32Array(rows * width), at: 0, width }
+      if (!place || place.at + width > place.values.length || place.turn !== memory?.turn) {
+        const rows = Math.floor(ROOM_BYTES / 4 / Math.max(1, width))
+        const values = rows > 0 && memory ? new Float32Array(memory.take(), 0, rows * width) : undefined
+        place = { values: values ?? new Float32Array(Math.max(1, rows) * width), at: 0, width, turn: memory?.turn }
         open.set(alias, place)
       }
       return place.values.subarray(place.at, place.at + width)

@@ -6,7 +6,7 @@ export interface Parcel {
   readonly parcel: BatchRecord[]
   /** what is handed over with it, and is gone here */
   readonly transfer: ArrayBuffer[]
-  /** what the other thread reads where it is, until it has answered */
+  /** what the other thread reads where it is, until it has answered; once for each record that holds it */
   readonly shared: SharedArrayBuffer[]
 }
 
@@ -18,7 +18,7 @@ export function pack(records: readonly BatchRecord[]): Parcel {
   const size = records.reduce((n, { input }) => n + (copied(input)?.length ?? 0), 0)
   const bytes = new Uint8Array(size)
   const transfer = new Set<ArrayBuffer>(size > 0 ? [bytes.buffer] : [])
-  const shared = new Set<SharedArrayBuffer>()
+  const shared: SharedArrayBuffer[] = []
   let at = 0
   const parcel = records.map((r): BatchRecord => {
     const { record, count, id, input, source } = r
@@ -30,11 +30,11 @@ export function pack(records: readonly BatchRecord[]): Parcel {
       return { ...own, input: { ...input, bytes: bytes.subarray(at - given.length, at) } as BatchRecord['input'] }
     }
     for (const { buffer, byteLength } of memoryOf(input))
-      if (isShared(buffer)) shared.add(buffer)
+      if (isShared(buffer)) shared.push(buffer)
       else if (byteLength === buffer.byteLength) transfer.add(buffer as ArrayBuffer)
     return { ...own, input }
   })
-  return { parcel, transfer: [...transfer], shared: [...shared] }
+  return { parcel, transfer: [...transfer], shared }
 }
 
 /** Bytes that may lie beside those of others. */

@@ -5,6 +5,8 @@ import type { Limits } from '../predict.ts'
 import { createAnswerer, stacks } from './answer.ts'
 import { formatOf } from './formats/index.ts'
 import { merged } from './merge.ts'
+import { createMemory } from './numeric.ts'
+import { createUnpacker } from './parcel.ts'
 import { RESULT_FORMATS, type ResultName } from './results/index.ts'
 import type {
   BatchRecord,
@@ -47,8 +49,8 @@ export interface Written {
 /** Records through the model, in this thread or another. */
 export interface Part {
   /**
-   * Begins with records that are then asked for in their order. Here they are prepared until then, as far as that does not take this
-   * thread; another thread answers them.
+   * Begins with records that are then asked for in their order. Another thread answers them until then; here they are prepared, and those
+   * before have to be answered: their memory is used again.
    */
   submit(records: readonly BatchRecord[], limits: Limits): Pending
 }
@@ -59,7 +61,9 @@ export type Pending = () => Promise<Answered>
 export async function createPart(model: Model, spec: PartSpec): Promise<Part> {
   const { signature, manifest } = model
   const context: DecodeContext = { ...spec, signature, fields: manifest.fields }
-  const decode = await formatOf(spec.key, spec.format)?.decode?.(context)
+  const unpack = createUnpacker()
+  const memory = createMemory()
+  const decode = await formatOf(spec.key, spec.format)?.decode?.(context, memory)
   const decoded = (r: BatchRecord): Decoded | Decoded[] => {
     const { input, record, next } = r
     if (input.kind !== 'raw') return { ...r, input }
@@ -78,7 +82,8 @@ export async function createPart(model: Model, spec: PartSpec): Promise<Part> {
   return {
     submit(records, limits) {
       const begin = now()
-      const all = records.flatMap(decoded)
+      memory.again()
+      const all = unpack(records).flatMap(decoded)
       const entries = Promise.all((merging ? merged(all, signature) : all).map((r) => answerer.prepare(r, limits)))
       // told to whoever asks
       entries.catch(() => undefined)

@@ -1,7 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { toAppError } from '../log.ts'
 import { openStore } from '../models.ts'
-import { createUnpacker } from './parcel.ts'
 import { type Answered, createPart, type Part } from './part.ts'
 import type { Reply, Request, Said, ThreadData } from './threads.ts'
 
@@ -14,12 +13,11 @@ export function serveThread(): void {
   const store = openStore({ roots })
   const parts = new Map<number, Promise<Part>>()
 
-  const unpack = createUnpacker()
   let before: Promise<unknown> = Promise.resolve()
   // one after the other: the tuner measures runs of the graph, which nothing else in this thread may lengthen
   const answer = ({ run, records, limits }: Request & { kind: 'records' }): Promise<Answered> => {
     const part = parts.get(run)!
-    const answered = before.then(async () => (await part).submit(unpack(records), limits)())
+    const answered = before.then(async () => (await part).submit(records, limits)())
     before = answered.catch(() => undefined)
     return answered
   }

@@ -1,6 +1,7 @@
 import type { FieldSpec, Signature } from '../manifest.ts'
 import type { RequestData, Tensors } from '../types.ts'
 import type { Buffers } from './buffers.ts'
+import type { Memory } from './numeric.ts'
 
 /** An object of a bucket; for a folder store the bucket is a folder and the key a path below it, with slashes. */
 export interface ObjectRef {
@@ -206,7 +207,7 @@ export interface RecordFormat {
    */
   read(context: ReadContext): AsyncIterable<BatchRecord>
   /** For a format that yields `raw`: reading only finds where records begin, and this work is done in any thread. */
-  decode?(context: DecodeContext): Promise<Decode>
+  decode?(context: DecodeContext, memory?: Memory): Promise<Decode>
 }
 
 /** One record answered or named, in input order. */

@@ -1,8 +1,8 @@
 import { parseCsv } from '../../csv.ts'
 import { AppError } from '../../errors.ts'
 import type { Signature } from '../../manifest.ts'
-import { type Line, type LineBlock, lineBlocksOf } from '../lines.ts'
-import { createRoom, scalarsOfRow, tensorsOfText } from '../numeric.ts'
+import { kept, type Line, type LineBlock, lineBlocksOf, pagesOf } from '../lines.ts'
+import { createRoom, type Memory, scalarsOfRow, tensorsOfText } from '../numeric.ts'
 import type { BatchRecord, Decode, DecodeContext, Named, Position, ReadContext, RecordFormat } from '../types.ts'
 import { maxOf, tooLarge } from './limits.ts'
 import { mappingOf } from './mapping.ts'
@@ -28,17 +28,18 @@ async function* readRows(context: ReadContext): AsyncGenerator<BatchRecord> {
   let table = from?.extra as Table | undefined
   let record = from?.record ?? 0
   const most = () => (source || !table ? 1 : (context.block?.(record) ?? 1))
-  for await (const { bytes, spans, next, tooLong } of rowsOf(context, from, most)) {
+  for await (const { bytes: read, spans, next, tooLong } of rowsOf(context, from, most)) {
     if (tooLong) {
       yield { record, input: tooLarge('the row'), bytes: 0, next: { record: ++record, offset: next, extra: table } }
       continue
     }
-    const row = bytes.subarray(spans[0], spans[1])
     if (table === undefined) {
-      table = tableOf(row, context)
+      table = tableOf(read.subarray(spans[0], spans[1]), context)
       if (table.names) continue
     }
     const count = spans.length / 2
+    const bytes = kept(read, count, context.buffers)
+    const row = bytes.subarray(spans[0], spans[1])
     yield {
       record,
       ...(count > 1 && { count }),
@@ -51,9 +52,9 @@ async function* readRows(context: ReadContext): AsyncGenerator<BatchRecord> {
   }
 }
 
-async function rowDecoder(context: DecodeContext): Promise<Decode> {
+async function rowDecoder(context: DecodeContext, memory?: Memory): Promise<Decode> {
   const read = await rowReader(context)
-  const numbers = numberReader(context)
+  const numbers = numberReader(context, memory)
   return ({ bytes, about }) => {
     const table = about as Table
     const direct = numbers?.(bytes, table)
@@ -81,14 +82,15 @@ async function* rowsOf(
   let size = 0
   let open = false
   let next = offset
-  const chunks = context.bytes(offset, undefined, true)
+  const chunks = context.bytes(offset, undefined, pagesOf(context.buffers))
   for await (const block of lineBlocksOf(chunks, { offset, max, most, buffers: context.buffers })) {
     if (!open && !block.tooLong && !block.bytes.includes(QUOTE)) {
       const spans = filled(block.spans)
       if (spans.length > 0) yield { ...block, spans }
       continue
     }
-    for (const line of linesIn(block)) {
+    // a row may end in a later block
+    for (const line of linesIn({ ...block, bytes: Buffer.from(block.bytes) })) {
       next = line.next
       if (!open && line.bytes.length === 0 && !line.tooLong) continue
       size += line.bytes.length + 1
@@ -201,11 +203,11 @@ async function rowReader(context: DecodeContext): Promise<(cells: readonly strin
  * A row of nothing but numbers that JSON spells in the same way, several times as fast; undefined sends the row the general way, which says
  * what is wrong with it.
  */
-function numberReader({ options, signature, ...c }: DecodeContext) {
+function numberReader({ options, signature, ...c }: DecodeContext, memory: Memory | undefined) {
   if (options.inputFilter !== undefined || options.mappingRule !== undefined || options.idField !== undefined)
     return undefined
   if (takesRequests(c)) return undefined
-  const { room, used } = createRoom(signature)
+  const { room, used } = createRoom(signature, memory)
   const tables = new WeakMap<Table, readonly (string | undefined)[] | undefined>()
   const columns = (table: Table) => {
     if (!tables.has(table)) tables.set(table, columnsOf(table, signature))

@@ -1,4 +1,4 @@
-import { lineBlocksOf } from '../lines.ts'
+import { kept, lineBlocksOf, pagesOf } from '../lines.ts'
 import type { BatchRecord, ReadContext, RecordFormat } from '../types.ts'
 import { maxOf, tooLarge } from './limits.ts'
 import { valueDecoder } from './value.ts'
@@ -13,15 +13,16 @@ export const jsonl = {
 } as const satisfies RecordFormat
 
 async function* readJsonLines(context: ReadContext): AsyncGenerator<BatchRecord> {
-  const { from, source } = context
+  const { from, source, buffers } = context
   let record = from?.record ?? 0
   const offset = from?.offset ?? 0
   const most = () => (source ? 1 : (context.block?.(record) ?? 1))
-  const chunks = context.bytes(offset, undefined, true)
-  const options = { offset, max: maxOf(context), most, dense: true, buffers: context.buffers }
+  const chunks = context.bytes(offset, undefined, pagesOf(buffers))
+  const options = { offset, max: maxOf(context), most, dense: true, buffers }
   for await (const block of lineBlocksOf(chunks, options)) {
-    const { bytes, spans, tooLong, next } = block
+    const { spans, tooLong, next } = block
     const count = spans.length / 2
+    const bytes = kept(block.bytes, count, buffers)
     const line = bytes.subarray(spans[0], spans[1])
     yield {
       record,

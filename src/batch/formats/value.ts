@@ -1,7 +1,7 @@
 import { isAppError } from '../../errors.ts'
 import { parseJson } from '../../json.ts'
 import { selector } from '../jsonpath.ts'
-import { createRoom, tensorsOfText } from '../numeric.ts'
+import { createRoom, type Memory, tensorsOfText } from '../numeric.ts'
 import type { Decode, DecodeContext, Named, ReadContext } from '../types.ts'
 import { badRecord } from './limits.ts'
 
@@ -33,12 +33,12 @@ function idOf(value: unknown, field: string | undefined): { id?: string } {
 }
 
 /** Decodes records that are JSON, each by itself. */
-export function valueDecoder(where: string): (context: DecodeContext) => Promise<Decode> {
-  return async (context) => {
+export function valueDecoder(where: string): (context: DecodeContext, memory?: Memory) => Promise<Decode> {
+  return async (context, memory) => {
     const { options, preprocess, signature } = context
     const direct = !preprocess && options.inputFilter === undefined && options.idField === undefined
     const read = await valueReader(context)
-    const { room, used } = createRoom(signature)
+    const { room, used } = createRoom(signature, memory)
     return ({ bytes }) => {
       const tensors = direct ? tensorsOfText(bytes, signature, room) : undefined
       if (tensors) used(tensors)

@@ -44,6 +44,9 @@ const rows = Array.from({ length: N }, (_, i) => [i % 7, (i % 13) / 2, -(i % 5),
 const files: Record<string, () => Uint8Array> = {
   'a.jsonl': () => Buffer.from(rows.map((_, i) => `${lineOf(i)}${i % 5 === 0 ? '  \r' : ''}\n`).join('')),
   'a.jsonl.gz': () => gzipSync(rows.map((_, i) => `${lineOf(i)}${' '.repeat(i % 61)}\n`).join(''), { level: 0 }),
+  // pages of text are used again
+  'long.jsonl': () => Buffer.from(rows.map((_, i) => `${lineOf(i)}${' '.repeat(200 + (i % 61))}\n`).join('')),
+  'long.csv': () => Buffer.from(rows.map((r, i) => `${r.map((v) => `${v}${'0'.repeat(30 + (i % 50))}`)}\n`).join('')),
   'a.csv': () => Buffer.from(rows.map((r, i) => `${isBad(i) ? 'x,' : ''}${r.map((v) => `${v}0000`)}\n`).join('')),
   'quoted.csv': () => Buffer.from(rows.map((r) => `${r.slice(1).map((v) => `${v}00000`)},"${r[0]}\n"\n`).join('')),
   'a.json': () => Buffer.from(`[${rows.map((_, i) => (isBad(i) ? '[1]' : lineOf(i))).join(',\n')}]`),
@@ -104,6 +107,27 @@ test('after a record that ended its thread the records are watched', async () =>
   assert.equal(state.tries, 1)
   assert.equal(state.lease, undefined)
   assert.ok(state.watchUntil > 12345)
+})
+
+test('rows of an array that are watched are answered in this thread', async () => {
+  const marker = join(work, 'ended')
+  const { input, alone, threaded } = place(`const { TfServingBaseService } = require('modelayer')
+const { existsSync, writeFileSync } = require('node:fs')
+exports.default = class extends TfServingBaseService {
+  _postprocess(outputs) {
+    if (!require('node:worker_threads').isMainThread && !existsSync(${JSON.stringify(marker)})) {
+      writeFileSync(${JSON.stringify(marker)}, '')
+      process.exit(3)
+    }
+    return outputs
+  }
+}`)
+  writeFileSync(join(input, 'a.npy'), files['a.npy']!())
+  await assert.rejects(runObject(threaded, { bucket: input, key: 'a.npy' }), { code: 'THREAD_ENDED' })
+  const [there, here] = [await run(threaded, 'a.npy'), await run(alone, 'a.npy')]
+  assert.equal(there.counts.failed, 0)
+  const read = (job: Job) => readFileSync(join(job.output.bucket, here.output.key))
+  assert.ok(read(threaded).equals(read(alone)))
 })
 
 test('a hook that never returns is stopped at the deadline', async () => {
