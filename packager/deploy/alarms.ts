@@ -70,6 +70,13 @@ function alarmsOf(o: DeployOptions, errorPercent: number, service: string, nameO
       threshold: 0,
       measure: metric('AWS/SQS', 'ApproximateNumberOfMessagesVisible', { QueueName: DEAD_LETTERS }, 'Maximum'),
     },
+    {
+      id: 'BatchMapFailed',
+      wanted: o.batch?.map !== undefined,
+      text: 'A run of the map over a bucket failed: more objects than it tolerates, or it could not list them',
+      threshold: 0,
+      measure: metric('AWS/States', 'ExecutionsFailed', { StateMachineArn: { Ref: 'BatchMap' } }, 'Sum'),
+    },
   ]
 }
 

@@ -95,6 +95,8 @@ test('alarms: what Lambda sees, and what only the function knows', () => {
   for (const { Namespace, MetricName } of Object.values(alarms))
     if (Namespace === 'modelayer') assert.ok(METRICS[MetricName as MetricName].by.includes('function' as never))
   const without = Object.keys(alarmsOf(readOptions({ models, batch, metrics: false })))
+  const mapped = alarmsOf(readOptions({ models, batch: { ...batch, map: true } }))
+  assert.equal(mapped.BatchMapFailedAlarm!.MetricName, 'ExecutionsFailed')
   assert.ok(!without.includes('PredictErrorRateAlarm') && !without.includes('BatchObjectsFailedAlarm'))
   assert.deepEqual(alarmsOf(readOptions({ models, alarms: false })), {})
 })
