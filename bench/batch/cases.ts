@@ -44,7 +44,7 @@ export function casesIn(dir: string): Promise<Case>[] {
     jsonl(dir, 'iris'),
     jsonl(dir, 'mnist'),
     npy(dir, 'mnist', 200_000),
-    npy(dir, 'planet', 3072),
+    npy(dir, 'planet', 8192),
     digits(dir),
     photos(dir),
   ]

@@ -25,7 +25,7 @@ import type { BatchRecord, Position, ReadContext, Result } from './types.ts'
  * `ms`: a chunk should not take longer, so that time is looked at and the lease renewed often enough. What lists name is loaded whole, so
  * they get fewer, and fewer still where several chunks are on their way.
  */
-const CHUNK = { first: 32, records: 256, lists: 32, threadedLists: 8, bytes: 8 * 2 ** 20, ms: 4_000 }
+const CHUNK = { first: 32, records: 256, lists: 32, threadedLists: 8, bytes: 4 * 2 ** 20, ms: 4_000 }
 /** of records that are tiny there may be more: what is done once for a chunk costs more than they do */
 const TINY = { records: 8_192, bytes: 2 ** 19, ms: 20 }
 /** for the checkpoint itself, and for the function to answer */

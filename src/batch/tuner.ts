@@ -8,9 +8,9 @@ const SAMPLES = 4
 /** so many runs in a row that were smaller than wanted: chunks hold no more */
 const SHORT = 8
 /** of the best rate: a smaller batch that is as good as that is taken, for its memory and its shorter wait */
-const GOOD = 0.93
+const GOOD = 0.97
 /** of the best rate: larger ones are not tried after one that is as bad as that */
-const BAD = 0.8
+const BAD = 0.9
 /** shorter runs say more of the call than of the graph, and of what else the machine does */
 const CALL_MS = 1
 /** no run of the graph should take much longer */
@@ -18,12 +18,14 @@ const LONG_MS = 500
 
 /**
  * Small models gain a hundredfold from batches, large ones lose by them, since their activations leave the cache: so it is measured.
- * Sizes are doubled until that no longer pays, 1 is tried where the first was the best, then one is kept. The best of a few samples
- * counts, because other work disturbs single ones.
+ * Sizes are doubled until that no longer pays; where the first was the best, they are halved as long as that costs nothing; then one is kept.
+ * The best of a few samples counts, because other work disturbs single ones.
  */
 export function createTuner(max: number, start = 8): Tuner {
   const rates = new Map<number, number>()
   let rows = Math.min(start, max)
+  const first = rows
+  let falling = false
   let settled = max === 1
   let rate = 0
   let samples = 0
@@ -39,10 +41,9 @@ export function createTuner(max: number, start = 8): Tuner {
     rates.set(rows, rate)
     const best = Math.max(...rates.values())
     const good = shortest < CALL_MS || (rate > BAD * best && shortest < LONG_MS)
-    const climbs = rows > 1 && rows < max && good
-    const lower = !good && rates.get(Math.min(start, max)) === best && !rates.has(1)
-    if (climbs) rows = Math.min(2 * rows, max)
-    else if (lower) rows = 1
+    falling ||= !good && rates.get(first) === best
+    if (falling && rows > 1 && (rows > first || rate >= GOOD * best)) rows = Math.max(1, Math.min(first, rows) >> 1)
+    else if (!falling && good && rows < max) rows = Math.min(2 * rows, max)
     else settle()
     rate = 0
     samples = 0

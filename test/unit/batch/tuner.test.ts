@@ -33,7 +33,7 @@ test('a model that gains nothing from batches gets none', () => {
 test('in between it takes the smallest that is nearly the best', () => {
   assert.equal(
     settles((n) => 1 + n),
-    16,
+    32,
   )
 })
 
@@ -70,5 +70,13 @@ test('the most that is allowed is kept', () => {
   assert.equal(
     settles(() => 1, 3),
     3,
+  )
+})
+
+test('a model that is best with fewer than the first gets those', () => {
+  const rates: Record<number, number> = { 1: 0.8, 2: 0.99, 4: 1, 8: 0.95, 16: 0.85, 32: 0.7 }
+  assert.equal(
+    settles((n) => (4 * n) / (rates[n] ?? 0.6)),
+    2,
   )
 })
