@@ -40,8 +40,8 @@ const WIDTH = 8
 export async function runLocal(job: Job, { items, onlyFailed, signal, progress }: LocalOptions): Promise<Summary> {
   const objects = { done: 0, failed: 0, earlier: 0, skipped: 0, open: 0 }
   const skipped: { key: string; reason: string }[] = []
-  const turns = createTurns(WIDTH)
   const errors: { key: string; code: string; reason: string }[] = []
+  const turns = createTurns(WIDTH)
   const ofBytes = items.reduce((n, i) => n + (i.size ?? 0), 0)
   let failure: Summary['failure']
   let finished = ZERO

@@ -24,6 +24,7 @@ function isRows({ input, count, id, source }: Decoded, { inputs }: Signature): b
     return !Array.isArray(data) && spec?.length === row.length + 1 && row.every((d, i) => d === spec[i + 1])
   })
 }
+
 function follows(before: Decoded, after: Decoded): boolean {
   if (before.input.kind !== 'tensors' || after.input.kind !== 'tensors') return false
   const next = after.input.tensors

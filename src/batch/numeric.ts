@@ -81,7 +81,7 @@ export type Room = (alias: string) => Float32Array | undefined
 
 const ROOM_BYTES = 2 ** 20
 
-/** Memory that is used again when {@link Memory.turn} is another: nothing holds an input when its answer is there. */
+/** Memory that is used again when {@link Memory.turn} is another: the graph holds no input when its answer is there. */
 export interface Memory {
   readonly turn: number
   /** of ROOM_BYTES */

@@ -62,7 +62,9 @@ export async function createPart(model: Model, spec: PartSpec): Promise<Part> {
   const { signature, manifest } = model
   const context: DecodeContext = { ...spec, signature, fields: manifest.fields }
   const unpack = createUnpacker()
-  const memory = createMemory()
+  const merging = await stacks(model, spec.maxRows)
+  // an `_inference` of the package may keep what it is given
+  const memory = merging ? createMemory() : undefined
   const decode = await formatOf(spec.key, spec.format)?.decode?.(context, memory)
   const decoded = (r: BatchRecord): Decoded | Decoded[] => {
     const { input, record, next } = r
@@ -75,14 +77,13 @@ export async function createPart(model: Model, spec: PartSpec): Promise<Part> {
     })
   }
   const answerer = await createAnswerer(model, spec.maxRows)
-  const merging = await stacks(model, spec.maxRows)
   const row = RESULT_FORMATS[spec.result]
   const writer = 'separate' in row ? await row.open(writing(spec, model)) : undefined
 
   return {
     submit(records, limits) {
       const begin = now()
-      memory.again()
+      memory?.again()
       const all = unpack(records).flatMap(decoded)
       const entries = Promise.all((merging ? merged(all, signature) : all).map((r) => answerer.prepare(r, limits)))
       // told to whoever asks

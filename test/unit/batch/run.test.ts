@@ -111,6 +111,24 @@ test('stacking changes no answer', async () => {
     for (const [k, y] of result!.y.entries()) assert.ok(Math.abs(y - b[i]!.result!.y[k]!) < 1e-6)
 })
 
+test('a hook of its own may keep what it was given', async () => {
+  const hooks = `const { BaseService } = require('modelayer')
+exports.default = class extends BaseService {
+  _inference(feeds) {
+    const before = this.before ?? feeds.x
+    this.before = feeds.x
+    return { y: [Array.from(before.data)] }
+  }
+}`
+  const p = place({ hooks })
+  const text = Array.from({ length: 200 }, (_, i) => `${JSON.stringify({ x: [i, i, i, i] })}\n`).join('')
+  const { answered } = checkWhole(p, done(await runObject(p.job, put(p, 'a.jsonl', text))), 200)
+  for (const { record, result } of answered) {
+    const before = Math.max(0, record - 1)
+    assert.deepEqual(result!.y.flat(), [before, before, before, before], `record ${record}`)
+  }
+})
+
 test('finished input is left alone; another version of it is another run', async () => {
   const p = place()
   const item = put(p, 'a.jsonl', lines(50))
