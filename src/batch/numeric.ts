@@ -37,7 +37,7 @@ export function tensorsOfText(text: Uint8Array, { inputs }: Signature, room?: Ro
   const aliases = Object.keys(inputs)
   if (text[at] === OPEN_LIST) {
     const only = aliases.length === 1 ? list(aliases[0]!) : undefined
-    return only && at === text.length ? { [aliases[0]!]: only } : undefined
+    return only && !reader.overflows && at === text.length ? { [aliases[0]!]: only } : undefined
   }
   if (text[at] !== OPEN) return undefined
   const found: Tensors = {}
@@ -54,7 +54,7 @@ export function tensorsOfText(text: Uint8Array, { inputs }: Signature, room?: Ro
     if (!tensor) return undefined
     found[alias] = tensor
   } while (text[at] === COMMA)
-  return text[at] === CLOSE && space(text, at + 1) === text.length ? found : undefined
+  return text[at] === CLOSE && !reader.overflows && space(text, at + 1) === text.length ? found : undefined
 }
 
 /** A list of numbers, each of them an input by itself or none; undefined where it is anything else. */
@@ -63,8 +63,10 @@ export function scalarsOfRow(
   columns: readonly (string | undefined)[],
   room: Room,
 ): Tensors | undefined {
-  const numbers = scanNumbers(new NumberReader(text), 0, true)
-  if (!('end' in numbers) || numbers.shape.length !== 1 || numbers.shape[0] !== columns.length) return undefined
+  const reader = new NumberReader(text)
+  const numbers = scanNumbers(reader, 0, true)
+  if (!('end' in numbers) || reader.overflows || numbers.shape.length !== 1 || numbers.shape[0] !== columns.length)
+    return undefined
   if (space(text, numbers.end) !== text.length) return undefined
   const tensors: Tensors = {}
   for (const [i, alias] of columns.entries()) {

@@ -19,6 +19,8 @@ export class NumberReader {
   value = Number.NaN
   /** false from the first number that has a point or an exponent, or is NaN or infinite */
   integral = true
+  /** true from the first finite number that is infinite as a float32 */
+  overflows = false
 
   constructor(text: Uint8Array) {
     this.text = text
@@ -102,6 +104,7 @@ export class NumberReader {
   }
 
   #found(value: number, end: number): true {
+    if (value >= OVERFLOW || value <= -OVERFLOW) this.overflows = true
     this.value = value
     this.at = end
     return true
@@ -139,9 +142,14 @@ export class NumberReader {
     if (word === undefined) return false
     this.integral = false
     const infinite = negative ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
-    return this.#found(word === NAN ? Number.NaN : infinite, at + word.length)
+    this.value = word === NAN ? Number.NaN : infinite
+    this.at = at + word.length
+    return true
   }
 }
+
+/** Halfway between the largest float32 and what would come next. */
+const OVERFLOW = 2 ** 128 - 2 ** 103
 
 /** Four digits at once as their number; negative where one of them is none. */
 function fourDigits(v: number): number {

@@ -56,6 +56,14 @@ test('the sign of a zero is kept by both ways', () => {
   assert.deepEqual(toFeeds(fromInstance(JSON.parse(text), one), one).x?.data, zeros)
 })
 
+test('what float32 does not hold is left to the general way, which refuses it', () => {
+  for (const text of ['[0,0,1e39]', '[0,0,-3.4028235677973366e+38]', '{"x":[0,1e300,0]}', '[0,0,4e38]'])
+    assert.equal(read(text), undefined, text)
+  assert.equal(read('{"x":1e39,"y":1}', two), undefined)
+  assert.equal(read('[0,0,3.4028235677973362e+38]')?.x?.data[2], 3.4028234663852886e38)
+  assert.equal(read('[0,0,-Infinity]')?.x?.data[2], Number.NEGATIVE_INFINITY)
+})
+
 test('where both ways can read a line, they read the same', () => {
   const number = fc.oneof(fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e30, max: 1e30 }))
   const list = fc.oneof(
