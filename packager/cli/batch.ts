@@ -161,6 +161,7 @@ async function storeOf(webSources: readonly string[]): Promise<ObjectStore> {
   const both: ObjectStore = {
     stat: (ref) => of(ref.bucket).stat(ref),
     read: (ref, o) => of(ref.bucket).read(ref, o),
+    file: (info) => of(info.bucket).file?.(info),
     list: (bucket, prefix, after) => of(bucket).list(bucket, prefix, after),
     put: (ref, bytes, o) => of(ref.bucket).put(ref, bytes, o),
     remove: (ref) => of(ref.bucket).remove(ref),

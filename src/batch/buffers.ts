@@ -1,25 +1,22 @@
-/** Memory that threads see too while records lie in it, and that is used again: fresh pages cost several times what copying does. */
-export interface Buffers {
+/** Memory that is used again: fresh pages cost several times what copying does. */
+export interface Buffers<T extends ArrayBufferLike = SharedArrayBuffer> {
   /** of the pool where it has enough, and maybe larger than asked for; held once */
-  take(size: number): SharedArrayBuffer
+  take(size: number): T
   /** once more, by a record that lies in it beside others */
-  hold(buffer: SharedArrayBuffer): void
+  hold(buffer: T): void
   /** Back to the pool, when this was the last that held it. What is never given back is collected. */
-  give(buffer: SharedArrayBuffer): void
+  give(buffer: T): void
 }
 
 const SMALLEST = 2 ** 16
 /** what lies idle at most */
 const IDLE_BYTES = 2 ** 26
 
-/**
- * Shared, because what changes hands counts as new memory on each side, and the collector walks the whole heap for each 64 MB of that.
- */
-export function createBuffers(): Buffers {
-  const idle: SharedArrayBuffer[] = []
-  const holders = new WeakMap<SharedArrayBuffer, number>()
+export function createBuffers<T extends ArrayBufferLike>(make: (size: number) => T): Buffers<T> {
+  const idle: T[] = []
+  const holders = new WeakMap<T, number>()
   let bytes = 0
-  const count = (buffer: SharedArrayBuffer, more: number) => {
+  const count = (buffer: T, more: number) => {
     const n = (holders.get(buffer) ?? 0) + more
     holders.set(buffer, n)
     return n
@@ -29,7 +26,7 @@ export function createBuffers(): Buffers {
       const i = idle.findIndex((b) => b.byteLength >= size)
       const found = i < 0 ? undefined : idle.splice(i, 1)[0]!
       if (found) bytes -= found.byteLength
-      const buffer = found ?? new SharedArrayBuffer(2 ** Math.ceil(Math.log2(Math.max(size, SMALLEST))))
+      const buffer = found ?? make(2 ** Math.ceil(Math.log2(Math.max(size, SMALLEST))))
       count(buffer, 1)
       return buffer
     },
@@ -43,5 +40,11 @@ export function createBuffers(): Buffers {
     },
   }
 }
+
+/**
+ * Memory that threads see too while records lie in it. What changes hands instead counts as new memory on each side, and the collector
+ * walks the whole heap for each 64 MB of that.
+ */
+export const createSharedBuffers = (): Buffers => createBuffers((size) => new SharedArrayBuffer(size))
 
 export const isShared = (buffer: ArrayBufferLike): buffer is SharedArrayBuffer => buffer instanceof SharedArrayBuffer

@@ -71,6 +71,7 @@ export async function compute(
     preprocess: context.preprocess,
     options: job.inputOptions,
     output: job.outputOptions,
+    file: context.file,
   }
   const here = await createPart(model, spec)
   const threads = await threadsFor(run)?.open(spec)
@@ -130,8 +131,12 @@ export async function compute(
     return control.deadline === undefined || Date.now() + 1.5 * slowest + MARGIN_MS < control.deadline
   }
 
-  const submit = async (part: Part, { items }: Chunk): Promise<Pending> =>
-    part.submit(await Promise.all(items.map((r) => loaded(r, context))), limits)
+  const load = async (part: Part, { items }: Chunk) => {
+    const records = await Promise.all(items.map((r) => loaded(r, context)))
+    return (await part.load?.(records)) ?? records
+  }
+  const submit = async (part: Part, records: ReturnType<typeof load>): Promise<Pending> =>
+    part.submit(await records, limits)
 
   const land = async ({ written, results = [], ms }: Answered, next: Position) => {
     const before = counts.records
@@ -150,9 +155,14 @@ export async function compute(
       await land(await answered(), next)
     }
   }
-  const start = (chunk: Chunk) => {
+  const start = async (chunk: Chunk) => {
+    const part = threads ?? here
+    // what the disk has to find comes while those before are in the graph; objects that are loaded whole wait until those are out
+    const early = format.lists ? undefined : load(part, chunk)
+    early?.catch(() => undefined)
+    await drain(threads ? threads.depth - 1 : 0)
     bytesPerRecord = Math.max(1, chunk.items.reduce((n, r) => n + r.bytes, 0) / (chunk.to - chunk.from))
-    const pending = submit(threads ?? here, chunk)
+    const pending = submit(part, early ?? load(part, chunk))
     // awaited, and told, when its turn comes
     pending.catch(() => undefined)
     flights.push({ pending, next: chunk.next })
@@ -189,10 +199,7 @@ export async function compute(
       if (chunk.from < state.watchUntil) {
         await drain(0)
         await watched(chunk)
-      } else {
-        await drain(threads ? threads.depth - 1 : 0)
-        start(chunk)
-      }
+      } else await start(chunk)
       if (now() - saved > (control.leaseMs ?? LEASE_MS) / 4) await checkpoint()
     }
     if (flights.length > 0 && !timeLeft()) return await paused()
@@ -205,7 +212,7 @@ export async function compute(
     await emit(writeResults(writer, [bad]), at)
     set({ ...state, error: { code: e.code, reason: e.message } })
   } finally {
-    threads?.close()
+    await Promise.all([here.close(), threads?.close()])
   }
   await result.write(writer.end())
   const sealed = { result: await result.seal(writer.head?.()), errors: await errors.save() }
@@ -229,7 +236,7 @@ export async function compute(
     }
     hand = { from, to }
     await held.hold(hand)
-    const answered = await submit(here, chunk)
+    const answered = await submit(here, load(here, chunk))
     await land(await answered(), next)
     hand = undefined
     // it may have been this one, or the reading of the next
@@ -262,6 +269,7 @@ async function contextOf(run: Run, { at }: Checkpoint): Promise<ReadContext> {
     store,
     info,
     bytes,
+    file: store.file?.(info),
     ...(at.record > 0 && { from: at }),
     signature: model.signature,
     fields: model.manifest.fields,

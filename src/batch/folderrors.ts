@@ -17,20 +17,24 @@ const FIXES: Readonly<Record<string, string>> = {
 /** What passes when fewer files are open, or the disk answers again. */
 const PASSING = new Set(['EMFILE', 'ENFILE', 'EIO', 'EAGAIN', 'EBUSY'])
 
+/** What a file system says in our terms; our own errors, and what no file system says, as they are. */
+export function ownError(cause: unknown, where: string): unknown {
+  const { code } = cause as NodeJS.ErrnoException
+  if (isAppError(cause) || typeof code !== 'string') return cause
+  return new AppError(PASSING.has(code) ? 'STORE_FAILED' : 'STORE_REFUSED', {
+    where,
+    got: code,
+    fix: FIXES[code],
+    cause,
+  })
+}
+
 /** The same store, whose errors are those of {@link ObjectStore}. */
 export function withOwnErrors(store: ObjectStore): ObjectStore {
   const told =
     (ref: ObjectRef) =>
     (cause: unknown): never => {
-      const { code } = cause as NodeJS.ErrnoException
-      if (isAppError(cause) || typeof code !== 'string') throw cause
-      const where = `${ref.bucket}/${ref.key}`
-      throw new AppError(PASSING.has(code) ? 'STORE_FAILED' : 'STORE_REFUSED', {
-        where,
-        got: code,
-        fix: FIXES[code],
-        cause,
-      })
+      throw ownError(cause, `${ref.bucket}/${ref.key}`)
     }
   async function* passed<T>(items: AsyncIterable<T>, ref: ObjectRef): AsyncGenerator<T> {
     try {
@@ -42,6 +46,7 @@ export function withOwnErrors(store: ObjectStore): ObjectStore {
   return {
     stat: (ref) => store.stat(ref).catch(told(ref)),
     read: (ref, o) => passed(store.read(ref, o), ref),
+    file: (info) => store.file?.(info),
     list: (bucket, prefix, after) => passed(store.list(bucket, prefix, after), { bucket, key: prefix }),
     put: (ref, bytes, o) => store.put(ref, bytes, o).catch(told(ref)),
     remove: (ref) => store.remove(ref).catch(told(ref)),

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { alive } from '../alive.ts'
 import { AppError } from '../errors.ts'
 import { withOwnErrors } from './folderrors.ts'
+import { etagOf } from './localfile.ts'
 import type { ObjectInfo, ObjectRef, ObjectStore, PartUpload, WriteOptions, Written } from './types.ts'
 
 /** Names that begin so are ours and no objects: files being written, parts of uploads, locks. */
@@ -36,7 +37,7 @@ export function createFolderStore(): ObjectStore {
     if (!s?.isFile()) return undefined
     const size = Number(s.size)
     const bytes = size <= HASHED ? await readFile(file).catch(none) : undefined
-    const etag = bytes ? hash(bytes) : `${size.toString(16)}-${s.mtimeNs.toString(16)}-${s.ino.toString(16)}`
+    const etag = bytes ? hash(bytes) : etagOf(s)
     return { bucket: ref.bucket, key: ref.key, size, etag, modified: Number(s.mtimeMs) }
   }
 
@@ -114,6 +115,7 @@ export function createFolderStore(): ObjectStore {
       if (reuse && start < last) yield* readReusing(path(ref), start, last, ref, reuse === true ? undefined : reuse)
       else if (start < last) yield* createReadStream(path(ref), { start, end: last - 1, highWaterMark: 2 ** 18 })
     },
+    file: (of) => (of.size > HASHED ? { path: path(of), etag: of.etag } : undefined),
     async *list(bucket, prefix, after) {
       for await (const key of keysUnder(bucket, '', prefix)) {
         if (after !== undefined && byBytes(key, after) <= 0) continue

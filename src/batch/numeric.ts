@@ -86,8 +86,8 @@ const ROOM_BYTES = 2 ** 20
 /** Memory that is used again when {@link Memory.turn} is another: the graph holds no input when its answer is there. */
 export interface Memory {
   readonly turn: number
-  /** of ROOM_BYTES */
-  take(): ArrayBuffer
+  /** at least so many bytes */
+  take(size: number): ArrayBuffer
 }
 
 export function createMemory(): Memory & { again(): void } {
@@ -98,8 +98,9 @@ export function createMemory(): Memory & { again(): void } {
     get turn() {
       return turn
     },
-    take() {
-      if (taken === all.length) all.push(new ArrayBuffer(ROOM_BYTES))
+    take(size) {
+      const found = all[taken]
+      if (!found || found.byteLength < size) all[taken] = new ArrayBuffer(size)
       return all[taken++]!
     },
     again() {
@@ -123,7 +124,7 @@ export function createRoom(
       let place = open.get(alias)
       if (!place || place.at + width > place.values.length || place.turn !== memory?.turn) {
         const rows = Math.floor(ROOM_BYTES / 4 / Math.max(1, width))
-        const values = rows > 0 && memory ? new Float32Array(memory.take(), 0, rows * width) : undefined
+        const values = rows > 0 && memory ? new Float32Array(memory.take(ROOM_BYTES), 0, rows * width) : undefined
         place = { values: values ?? new Float32Array(Math.max(1, rows) * width), at: 0, width, turn: memory?.turn }
         open.set(alias, place)
       }

@@ -1,4 +1,3 @@
-import { DTYPES, type DType, type NumericArray, type Tensor, type TensorData } from '../tensor.ts'
 import { isShared } from './buffers.ts'
 import type { BatchRecord } from './types.ts'
 
@@ -47,44 +46,4 @@ function memoryOf(input: BatchRecord['input']): ArrayBufferView[] {
   if (input.kind === 'raw') return [input.bytes]
   if (input.kind !== 'tensors') return []
   return Object.values(input.tensors).flatMap(({ data }) => (Array.isArray(data) ? [] : [data]))
-}
-
-/**
- * Tensors that lie in shared memory, which onnxruntime's binding does not take, copied into memory of this thread: the same for each parcel,
- * since nothing holds an input when its answer is there.
- */
-export function createUnpacker(): (parcel: readonly BatchRecord[]) => BatchRecord[] {
-  let memory = new ArrayBuffer(0)
-  return (parcel) => {
-    const size = parcel.reduce((n, { input }) => n + sharedIn(input).reduce((m, d) => m + d.byteLength + ALIGN, 0), 0)
-    if (size > memory.byteLength) memory = new ArrayBuffer(size)
-    let at = 0
-    const moved = (t: Tensor): Tensor => {
-      if (!inShared(t.data)) return t
-      const { array, bytes } = DTYPES[t.dtype as NumericType]
-      // right behind the one before, so that rows that follow one another can be one
-      at = Math.ceil(at / bytes) * bytes
-      const data = new array(memory, at, t.data.byteLength / bytes)
-      at += data.byteLength
-      data.set(t.data as never)
-      return { ...t, data }
-    }
-    return parcel.map((r) => {
-      if (r.input.kind !== 'tensors' || sharedIn(r.input).length === 0) return r
-      const tensors = Object.fromEntries(Object.entries(r.input.tensors).map(([alias, t]) => [alias, moved(t)]))
-      return { ...r, input: { kind: 'tensors', tensors } }
-    })
-  }
-}
-
-type NumericType = Exclude<DType, 'string'>
-const ALIGN = 8
-const inShared = (data: TensorData): data is NumericArray => !Array.isArray(data) && isShared(data.buffer)
-
-function sharedIn(input: BatchRecord['input']): NumericArray[] {
-  return input.kind === 'tensors'
-    ? Object.values(input.tensors)
-        .map((t) => t.data)
-        .filter(inShared)
-    : []
 }

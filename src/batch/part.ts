@@ -3,16 +3,17 @@ import { isAppError } from '../errors.ts'
 import type { Model } from '../models.ts'
 import type { Limits } from '../predict.ts'
 import { createAnswerer, stacks } from './answer.ts'
+import { decoded } from './decoded.ts'
 import { formatOf } from './formats/index.ts'
 import { merged } from './merge.ts'
 import { createMemory } from './numeric.ts'
-import { createUnpacker } from './parcel.ts'
 import { RESULT_FORMATS, type ResultName } from './results/index.ts'
+import { createSpanReader } from './spans.ts'
 import type {
   BatchRecord,
   Counts,
   DecodeContext,
-  Decoded,
+  LocalFile,
   OutputOptions,
   Result,
   ResultWriter,
@@ -27,6 +28,8 @@ export interface PartSpec extends Omit<DecodeContext, 'signature' | 'fields'> {
   readonly maxRows: number
   readonly result: ResultName
   readonly output: OutputOptions
+  /** what spans are of */
+  readonly file?: LocalFile
 }
 
 /** What became of consecutive records. */
@@ -49,10 +52,16 @@ export interface Written {
 /** Records through the model, in this thread or another. */
 export interface Part {
   /**
+   * Records with the bytes of their spans, to be submitted; may begin while those before are in the graph. Another thread does this itself.
+   * @throws {AppError} INPUT_CHANGED
+   */
+  load?(records: readonly BatchRecord[]): Promise<readonly BatchRecord[]>
+  /**
    * Begins with records that are then asked for in their order. Another thread answers them until then; here they are prepared, and those
    * before have to be answered: their memory is used again.
    */
   submit(records: readonly BatchRecord[], limits: Limits): Pending
+  close(): Promise<void>
 }
 
 /** @throws {AppError} DEADLINE, LOAD_FAILED: nobody's fault among the records */
@@ -61,30 +70,21 @@ export type Pending = () => Promise<Answered>
 export async function createPart(model: Model, spec: PartSpec): Promise<Part> {
   const { signature, manifest } = model
   const context: DecodeContext = { ...spec, signature, fields: manifest.fields }
-  const unpack = createUnpacker()
   const merging = await stacks(model, spec.maxRows)
-  // an `_inference` of the package may keep what it is given
+  // an `_inference` of the package may keep what it is given, so its memory is not used again
   const memory = merging ? createMemory() : undefined
   const decode = await formatOf(spec.key, spec.format)?.decode?.(context, memory)
-  const decoded = (r: BatchRecord): Decoded | Decoded[] => {
-    const { input, record, next } = r
-    if (input.kind !== 'raw') return { ...r, input }
-    const { bytes, spans, ...rest } = input
-    if (!spans) return { ...r, ...decode!(input) }
-    return Array.from({ length: spans.length / 2 }, (_, i) => {
-      const own = bytes.subarray(spans[2 * i], spans[2 * i + 1])
-      return { record: record + i, bytes: own.length, next, ...decode!({ ...rest, bytes: own }) }
-    })
-  }
+  const spans = createSpanReader(spec.file)
   const answerer = await createAnswerer(model, spec.maxRows)
   const row = RESULT_FORMATS[spec.result]
   const writer = 'separate' in row ? await row.open(writing(spec, model)) : undefined
 
   return {
+    load: (records) => spans.load(records),
     submit(records, limits) {
       const begin = now()
       memory?.again()
-      const all = unpack(records).flatMap(decoded)
+      const all = records.flatMap((r) => decoded(r, decode))
       const entries = Promise.all((merging ? merged(all, signature) : all).map((r) => answerer.prepare(r, limits)))
       // told to whoever asks
       entries.catch(() => undefined)
@@ -92,12 +92,14 @@ export async function createPart(model: Model, spec: PartSpec): Promise<Part> {
       return async () => {
         const asked = now()
         const { results, ms } = await answerer.answer(await entries, limits)
+        if (merging) spans.release(records)
         const { infer, finish } = ms
         const answered = writer ? { written: writeResults(writer, results) } : { results }
         const total = begun + now() - asked
         return { ...answered, ms: { prepare: total - infer - finish, infer, finish, total } }
       }
     },
+    close: () => spans.close(),
   }
 }
 

@@ -9,12 +9,12 @@ import { sizeOf, type Tensor } from '../tensor.ts'
 import { parseExamples } from '../tfexample/parse.ts'
 import type { Feeds, Tensors } from '../types.ts'
 import { upload } from '../upload.ts'
-import type { RecordInput } from './types.ts'
+import type { Decoded } from './types.ts'
 
 /** A record's input as `_preprocess` leaves it, or as it would. Files, requests and examples with an image pass the hook; tensors need none. */
 export function makeReady(
   model: Model,
-  input: Exclude<RecordInput, { kind: 'object' | 'bad' | 'raw' }>,
+  input: Exclude<Decoded['input'], { kind: 'object' | 'bad' }>,
   limits: Limits,
   /** so many records in one, whose tensors have the batch dimension */
   count = 1,

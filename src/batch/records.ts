@@ -74,7 +74,7 @@ async function openListed(ref: ObjectRef, context: ReadContext) {
   const info = await context.store.stat(ref)
   if (!info) throw new AppError('NO_OBJECT', { where: ref.key, expected: 'an object', got: 'none' })
   const bytes = (start?: number, end?: number) => context.store.read(ref, { start, end, ifMatch: info.etag })
-  return { row, inside: { ...context, info, bytes } satisfies ReadContext }
+  return { row, inside: { ...context, info, bytes, file: undefined } satisfies ReadContext }
 }
 
 /** What a list names is read when its turn comes. What is wrong with it is its own. */

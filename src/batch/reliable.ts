@@ -59,6 +59,7 @@ export function reliable(store: ObjectStore, { tries = 6, pause = 50 }: Patience
   return {
     stat: (ref) => repeat(() => store.stat(ref)),
     read,
+    file: (info) => store.file?.(info),
     list,
     put: (ref, bytes, options) => repeat(() => store.put(ref, bytes, options)),
     remove: (ref) => repeat(() => store.remove(ref)),

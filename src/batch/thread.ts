@@ -17,13 +17,21 @@ export function serveThread(): void {
   // one after the other: the tuner measures runs of the graph, which nothing else in this thread may lengthen
   const answer = ({ run, records, limits }: Request & { kind: 'records' }): Promise<Answered> => {
     const part = parts.get(run)!
-    const answered = before.then(async () => (await part).submit(records, limits)())
+    const there = part.then((p) => p.load?.(records) ?? records)
+    // told when its turn comes
+    there.catch(() => undefined)
+    const answered = before.then(async () => (await part).submit(await there, limits)())
     before = answered.catch(() => undefined)
     return answered
   }
+  const close = (run: number) => {
+    const part = parts.get(run)
+    parts.delete(run)
+    before = before.then(async () => (await part)?.close()).catch(() => undefined)
+  }
 
   port.on('message', (request: Request) => {
-    if (request.kind === 'close') parts.delete(request.run)
+    if (request.kind === 'close') close(request.run)
     else if (request.kind === 'open') {
       const part = (async () => createPart(store.get(name, version), request.spec))()
       // told to whoever submits

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { AppError, type ErrorCode, type ErrorDetails } from '../errors.ts'
 import type { Limits } from '../predict.ts'
-import { type Buffers, createBuffers } from './buffers.ts'
+import { type Buffers, createSharedBuffers } from './buffers.ts'
 import { pack } from './parcel.ts'
 import type { Answered, Part, PartSpec } from './part.ts'
 import type { BatchRecord } from './types.ts'
@@ -40,7 +40,6 @@ export interface OpenThreads extends Part {
   /** so many submissions are worth having on their way */
   readonly depth: number
   readonly buffers: Buffers
-  close(): void
 }
 
 interface Call {
@@ -63,7 +62,7 @@ export function createThreads(file: string, count: number, data: ThreadData): Th
   let threads: Thread[] = []
   let runs = 0
   let ids = 0
-  const buffers = createBuffers()
+  const buffers = createSharedBuffers()
 
   const start = (): Thread => {
     const worker = new Worker(file, { workerData: data })
@@ -119,7 +118,7 @@ export function createThreads(file: string, count: number, data: ThreadData): Th
           void answered.catch(() => undefined).finally(() => clearTimeout(timer))
           return () => answered
         },
-        close() {
+        async close() {
           for (const { worker } of own) worker.postMessage({ kind: 'close', run } satisfies Request)
         },
       }

@@ -34,6 +34,12 @@ export interface ReadOptions {
 
 export type Reuse = true | (() => Uint8Array)
 
+/** A file of this machine, which any thread may open by itself; of the version that has this etag. */
+export interface LocalFile {
+  readonly path: string
+  readonly etag: string
+}
+
 export interface WriteOptions {
   /** `'absent'`: only where there is none; `{ etag }`: only over that content */
   readonly only?: 'absent' | { readonly etag: string }
@@ -52,6 +58,8 @@ export interface ObjectStore {
   stat(ref: ObjectRef): Promise<ObjectInfo | undefined>
   /** The bytes as they come, never collected. Fewer bytes than asked for are STORE_FAILED. */
   read(ref: ObjectRef, options?: ReadOptions): AsyncIterable<Uint8Array>
+  /** the object as a file, where it is one, and as large as to be worth opening it once more */
+  file?(info: ObjectInfo): LocalFile | undefined
   /** by key, in the order of their UTF-8 bytes */
   list(bucket: string, prefix: string, after?: string): AsyncIterable<ObjectInfo>
   put(ref: ObjectRef, bytes: Uint8Array, options?: WriteOptions): Promise<Written>
@@ -98,22 +106,31 @@ export type RecordInput =
   | { readonly kind: 'object'; readonly ref: ObjectRef }
   /** as it lies in the file, in buffers that nothing else uses: {@link RecordFormat.decode} makes one of the others of it */
   | Raw
+  /** as raw, of bytes that nobody has read yet: of {@link ReadContext.file} */
+  | Span
   /** what could not be read; the rest of the file goes on */
   | { readonly kind: 'bad'; readonly code: string; readonly reason: string }
 
 export interface Raw {
   readonly kind: 'raw'
   readonly bytes: Uint8Array
-  /** of a record that is several: where each begins and ends in `bytes` */
+  /** of a record that is several: where each begins and ends in `bytes`; absent: all are as long */
   readonly spans?: Uint32Array
   /** what else decoding needs to know; JSON */
+  readonly about?: unknown
+}
+
+export interface Span {
+  readonly kind: 'span'
+  readonly start: number
+  readonly size: number
   readonly about?: unknown
 }
 
 /** A record as input, and what it calls itself. */
 export interface Named {
   readonly id?: string
-  readonly input: Exclude<RecordInput, Raw>
+  readonly input: Exclude<RecordInput, Raw | Span>
 }
 
 /**
@@ -129,7 +146,7 @@ export interface Position {
 export interface BatchRecord {
   /** from 0, in input order, without gaps */
   readonly record: number
-  /** so many consecutive records in one: `raw` with spans, or `tensors` with a batch dimension of that size. Absent: one record */
+  /** so many consecutive records in one: `raw`, `span`, or `tensors` with a batch dimension of that size. Absent: one record */
   readonly count?: number
   /** what the record is called in results: a name inside an archive, an id column; absent: the number */
   readonly id?: string
@@ -166,14 +183,19 @@ export interface InputOptions {
 /** What the model and the user say about records; it is the same in each thread. */
 export type DecodeContext = Pick<ReadContext, 'signature' | 'fields' | 'preprocess' | 'options'>
 
-/** One record. Never throws: what is wrong with it is in its input. */
-export type Decode = (raw: Omit<Raw, 'spans'>) => Named
+/**
+ * One record; or several that are as long, where a format yields such. Never throws: what is wrong with it is in its input, and of several
+ * that are wrong each is asked for again.
+ */
+export type Decode = (raw: Omit<Raw, 'spans'>, count?: number) => Named
 
 export interface ReadContext {
   readonly store: ObjectStore
   readonly info: ObjectInfo
   /** the object's bytes from an offset, each read checked against the version that the run began with */
   bytes(start?: number, end?: number, reuse?: Reuse): AsyncIterable<Uint8Array>
+  /** the object, where whoever decodes records can read it: records may be spans of it */
+  readonly file?: LocalFile
   /** absent: from the beginning */
   readonly from?: Position
   /** how many consecutive records may come as one, from this one on; absent: 1 */

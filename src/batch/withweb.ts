@@ -17,5 +17,6 @@ export function withWeb(store: ObjectStore, sources: readonly string[] = []): Ob
     ...store,
     stat: async (ref) => (isWeb(ref) ? (await web()).stat(ref) : store.stat(ref)),
     read: (ref, options) => (isWeb(ref) ? read(ref, options) : store.read(ref, options)),
+    file: (info) => (isWeb(info) ? undefined : store.file?.(info)),
   }
 }

@@ -4,7 +4,7 @@ import type { Tensor } from '../../tensor.ts'
 import type { BatchRecord, ReadContext, RecordFormat, RecordInput } from '../types.ts'
 import { entriesOf, isZip, openEntry, type ZipEntry } from './central.ts'
 import { broken, maxOf } from './limits.ts'
-import { takeRows } from './npy.ts'
+import { takeRow } from './npy.ts'
 import { type NpyRows, openRows } from './rows.ts'
 import { attempt } from './value.ts'
 
@@ -37,7 +37,7 @@ async function* readArrays(context: ReadContext): AsyncGenerator<BatchRecord> {
     while (record < count) {
       const where = `${info.key}, row ${record}`
       const rows: Buffer[] = []
-      for (const c of columns) rows.push(await takeRows(c.bytes, c.rows, 1, `${where} of ${c.alias}`))
+      for (const c of columns) rows.push(await takeRow(c.bytes, c.rows, `${where} of ${c.alias}`))
       yield {
         record,
         input: attempt<RecordInput>(

@@ -40,7 +40,7 @@ async function* readPacked(
 ): AsyncGenerator<BatchRecord> {
   const bytes: ReadContext['bytes'] = (start, end) =>
     between(checked(open(context.bytes()), codec, context), start, end)
-  const inside = { ...context, bytes }
+  const inside = { ...context, bytes, file: undefined }
   if (!context.from) {
     const head: Uint8Array[] = []
     for await (const chunk of bytes(0, 512)) head.push(chunk)

@@ -7,13 +7,14 @@ import { broken } from './limits.ts'
 
 /** An array in a .npy file, to be read row by row. */
 export interface NpyRows {
+  readonly header: NpyHeader
   readonly count: number
   /** bytes a row */
   readonly width: number
   /** where row `n` begins */
   offset(n: number): number
   /** rows as the model wants them; several have a batch dimension, one has none */
-  tensor(bytes: Buffer, count?: number): Tensor
+  tensor(bytes: Uint8Array, count?: number): Tensor
 }
 
 /** Longer than any header that numpy writes for arrays without named columns. */
@@ -21,7 +22,11 @@ const MAX_HEADER = 2 ** 16
 
 /** @throws {AppError} BAD_INPUT for what has no rows, or rows that do not fit the input */
 export async function openRows(bytes: Gatherer, spec: TensorSpec, where: string, max: number): Promise<NpyRows> {
-  const header = await headerOf(bytes, where)
+  return rowsOf(await headerOf(bytes, where), spec, where, max)
+}
+
+/** @throws {AppError} BAD_INPUT, as {@link openRows} */
+export function rowsOf(header: NpyHeader, spec: TensorSpec, where: string, max: number): NpyRows {
   const [count, ...own] = header.shape
   if (count === undefined) throw broken(where, 'rows', 'a single value')
   if (header.fortran && own.length > 0)
@@ -37,6 +42,7 @@ export async function openRows(bytes: Gatherer, spec: TensorSpec, where: string,
   if (width === 0 && count > 0) throw broken(where, 'rows of at least one element', 'empty ones')
   const shape = shapeFor(own, spec, where)
   return {
+    header,
     count,
     width,
     offset: (n) => header.size + n * width,

@@ -77,6 +77,18 @@ test('threads answer as one does, byte for byte', async () => {
   }
 })
 
+test('arrays that come as a stream, as from S3, reach threads in shared memory', async () => {
+  const { input, alone, threaded } = place()
+  const { file: _, ...streaming } = threaded.store
+  for (const name of ['a.npy', 'big.npy']) {
+    writeFileSync(join(input, name), files[name]!())
+    const here = await run(alone, name)
+    await run({ ...threaded, store: streaming }, name)
+    const read = (job: Job) => readFileSync(join(job.output.bucket, here.output.key))
+    assert.ok(read(threaded).equals(read(alone)), name)
+  }
+})
+
 test('the same with results that need to know all before, and with joins', async () => {
   const { input, alone, threaded } = place()
   writeFileSync(join(input, 'a.jsonl'), files['a.jsonl']!())
