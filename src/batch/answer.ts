@@ -73,28 +73,41 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
     }
   }
 
+  /**
+   * The graph without what stands around it in a request: between two runs, which leave nothing of ours in the CPU's caches, a layer costs
+   * ten times what it does elsewhere. The deadline is looked at before, since nothing else goes on during a run.
+   */
+  async function graph(feeds: Tensors, { deadline }: Limits): Promise<Tensors> {
+    if (deadline !== undefined && Date.now() >= deadline) throw new AppError('DEADLINE', { where: '_inference' })
+    const session = await model.session()
+    return session.run(feeds)
+  }
+
   async function run(entries: readonly Entry[], limits: Limits): Promise<Done[]> {
-    const feeds = entries.map((e) => e.ready as Tensors)
     const begin = now()
-    const alone = entries.length === 1 && entries[0]!.count === 1
+    const [first] = entries as readonly [Entry]
+    const alone = entries.length === 1 && first.count === 1
     try {
-      const outputs = await infer(model, stack(feeds), limits)
-      const spent = now() - begin
-      inferred += spent
-      if (alone) return [{ entry: entries[0]!, outputs }]
+      if (own) return [{ entry: first, outputs: await infer(model, first.ready!, limits) }]
+      const tensors = await graph(stack(entries.map((e) => e.ready as Tensors)), limits)
       const rows = entries.flatMap((e) => (e.count > 1 ? Array<number>(e.count).fill(1) : [rowsOf(e.ready as Tensors)]))
-      const split = unstack(tensorsOf(outputs), rows)
+      if (alone) {
+        tuner.note(rows[0]!, now() - begin)
+        return [{ entry: first, tensors }]
+      }
+      const split = unstack(tensors, rows)
       if (split) {
         const total = rows.reduce((a, b) => a + b, 0)
-        tuner.note(total, spent)
+        tuner.note(total, now() - begin)
         return entries.flatMap(singles).map((entry, i) => ({ entry, tensors: split[i]! }))
       }
       // an output that has not one row for each row of input: this model takes one record at a time
       stackable = false
     } catch (e) {
-      inferred += now() - begin
       const failure = ofRecord(e)
-      if (alone) return [{ entry: entries[0]!, failure }]
+      if (alone) return [{ entry: first, failure }]
+    } finally {
+      inferred += now() - begin
     }
     // whoever is to blame is found by halving
     const done: Done[] = []
@@ -135,11 +148,7 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
         rows = 0
         bytes = 0
       }
-      for (const entry of entries.flatMap((e) => cutTo(e, stackable ? tuner.rows : 1))) {
-        if (entry.failure) {
-          for (const e of singles(entry)) keep({ entry: e, failure: entry.failure })
-          continue
-        }
+      const add = async (entry: Entry) => {
         const next = stackable ? stackKey(entry.ready as Tensors) : undefined
         const size = next === undefined ? 0 : bytesIn(entry.ready as Tensors)
         const large = entry.count > 1 && size >= LARGE_BYTES
@@ -150,6 +159,16 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
         bytes += size
         if (next === undefined || large || rows >= tuner.rows || bytes >= STACK_BYTES) await flush()
       }
+      for (const entry of entries) {
+        if (entry.failure) for (const e of singles(entry)) keep({ entry: e, failure: entry.failure })
+        // how many rows suit the graph may be known better after each run
+        else
+          for (let at = 0; at < entry.count; ) {
+            const to = Math.min(entry.count, at + Math.max(1, stackable ? tuner.rows - rows : 1))
+            await add(cut(entry, at, to))
+            at = to
+          }
+      }
       await flush()
       const begin = now()
       const all = entries.flatMap((e) => Array.from({ length: e.count }, (_, i) => done.get(e.about.record + i)!))
@@ -159,6 +178,7 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
   }
 }
 
+/** `outputs` without tensors are of an `_inference` of the package. */
 type Done = { readonly entry: Entry } & (
   | { readonly outputs: Outputs; readonly tensors?: undefined; readonly failure?: undefined }
   | { readonly tensors: Tensors; readonly outputs?: undefined; readonly failure?: undefined }
@@ -182,20 +202,18 @@ function singles(entry: Entry): Entry[] {
   })
 }
 
-/** An entry in entries of so many records. */
-function cutTo(entry: Entry, most: number): Entry[] {
+/** Some of the records of an entry. */
+function cut(entry: Entry, from: number, to: number): Entry {
   const { about, count, kind, ready } = entry
-  if (count <= most || !ready) return [entry]
-  return Array.from({ length: Math.ceil(count / most) }, (_, i) => {
-    const [from, to] = [i * most, Math.min((i + 1) * most, count)]
-    const record = about.record + from
-    return { about: { record, id: String(record) }, count: to - from, kind, ready: slice(ready as Tensors, from, to) }
-  })
+  if (to - from === count) return entry
+  const record = about.record + from
+  return { about: { record, id: String(record) }, count: to - from, kind, ready: slice(ready as Tensors, from, to) }
 }
 
 function halves(entries: readonly Entry[]): readonly Entry[][] {
-  if (entries.length === 1) return cutTo(entries[0]!, Math.ceil(entries[0]!.count / 2)).map((e) => [e])
-  const half = entries.length >> 1
+  const [first] = entries as readonly [Entry]
+  const half = (entries.length === 1 ? first.count : entries.length) >> 1
+  if (entries.length === 1) return [[cut(first, 0, half)], [cut(first, half, first.count)]]
   return [entries.slice(0, half), entries.slice(half)]
 }
 

@@ -5,7 +5,7 @@ import { createTuner } from '../../../src/batch/tuner.ts'
 /** Where it settles when a run of n rows takes that long. */
 function settles(msOf: (n: number, run: number) => number, max = 256): number {
   const tuner = createTuner(max)
-  for (let run = 0; run < 200; run++) tuner.note(tuner.rows, msOf(tuner.rows, run))
+  for (let run = 0; run < 600; run++) tuner.note(tuner.rows, msOf(tuner.rows, run))
   const { rows } = tuner
   tuner.note(rows, 1e9)
   assert.equal(tuner.rows, rows, 'it stays')
@@ -33,7 +33,7 @@ test('a model that gains nothing from batches gets none', () => {
 test('in between it takes the smallest that is nearly the best', () => {
   assert.equal(
     settles((n) => 1 + n),
-    32,
+    64,
   )
 })
 
@@ -55,7 +55,25 @@ test('where chunks hold no more, the best of what was tried is kept', () => {
     const n = Math.min(tuner.rows, 42)
     tuner.note(n, 1 + n)
   }
-  assert.equal(tuner.rows, 16)
+  assert.equal(tuner.rows, 32)
+})
+
+test('where chunks hold fewer than the first, it goes by those', () => {
+  const tuner = createTuner(256)
+  for (let run = 0; run < 200; run++) {
+    const n = Math.min(tuner.rows, 3)
+    tuner.note(n, 4 * n ** 1.1)
+  }
+  assert.equal(tuner.rows, 1)
+})
+
+test('what slows everything down for a while decides nothing', () => {
+  const rates: Record<number, number> = { 1: 1, 2: 0.99, 4: 0.95, 8: 0.92, 16: 0.91, 32: 0.8 }
+  for (let phase = 0; phase < 120; phase++)
+    assert.equal(
+      settles((n, run) => ((4 * n) / (rates[n] ?? 0.6)) * ((run + phase) % 120 < 40 ? 1.3 : 1)),
+      1,
+    )
 })
 
 test('the most that is allowed is kept', () => {
