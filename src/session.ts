@@ -82,13 +82,15 @@ export async function createSession(
     input.default ? [[alias, defaultOf(alias, input)] as const] : [],
   )
 
+  const all = fetching(Object.keys(signature.outputs), signature)
+
   return {
     signature,
     ms: { runtime: rounded(loaded - begun), session: rounded(now() - loaded) },
     close: () => session.release(),
-    async run(given, wanted = Object.keys(signature.outputs)) {
+    async run(given, wanted) {
       checkFeeds(given, signature)
-      const outputs = wanted.map((alias) => [alias, outputSpec(alias, signature)] as const)
+      const { outputs, fetches } = wanted ? fetching(wanted, signature) : all
       if (spec.zeroBatch === 'skip' && Object.values(given).some((t) => t.shape.includes(0))) {
         const empty = emptyOutputs(outputs)
         if (empty) return empty
@@ -103,13 +105,18 @@ export async function createSession(
       await cut?.(pool)
       const feeds: Record<string, OrtTensor> = {}
       for (const name of session.inputNames) if (pool.has(name)) feeds[name] = toOrt(ort, pool.get(name))
-      const fetches = [...new Set(outputs.map(([, o]) => o.name))]
       const answers = await session.run(feeds, fetches, { logSeverityLevel: 4 }).catch((cause: unknown) => {
         throw new AppError('RUN_FAILED', { where: signature.graph, cause })
       })
       return Object.fromEntries(outputs.map(([alias, o]) => [alias, fromOrt(answers[o.name]!, o)]))
     },
   }
+}
+
+/** What the graph is asked for. @throws {AppError} UNKNOWN_OUTPUT */
+function fetching(wanted: readonly string[], signature: Signature) {
+  const outputs = wanted.map((alias) => [alias, outputSpec(alias, signature)] as const)
+  return { outputs, fetches: [...new Set(outputs.map(([, o]) => o.name))] }
 }
 
 /** The manifest and the graph are made together; this finds files that were mixed. */

@@ -40,7 +40,7 @@ export interface Answerer {
 /** Not of the record: whatever comes next would fail in the same way. */
 const FATAL: ReadonlySet<string> = new Set(['LOAD_FAILED', 'DEADLINE'])
 const STACK_BYTES = 32 * 2 ** 20
-/** rows that lie together already and are as large as that gain less by more neighbours than copying costs */
+/** rows that lie together and are as large as that gain less by other neighbours than copying costs */
 const LARGE_BYTES = 2 ** 18
 
 /** Whether rows of several records go through the graph together. */
@@ -90,11 +90,11 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
     try {
       if (own) return [{ entry: first, outputs: await infer(model, first.ready!, limits) }]
       const tensors = await graph(stack(entries.map((e) => e.ready as Tensors)), limits)
-      const rows = entries.flatMap((e) => (e.count > 1 ? Array<number>(e.count).fill(1) : [rowsOf(e.ready as Tensors)]))
       if (alone) {
-        tuner.note(rows[0]!, now() - begin)
+        tuner.note(rowsOf(first.ready as Tensors), now() - begin)
         return [{ entry: first, tensors }]
       }
+      const rows = entries.flatMap((e) => (e.count > 1 ? Array<number>(e.count).fill(1) : [rowsOf(e.ready as Tensors)]))
       const split = unstack(tensors, rows)
       if (split) {
         const total = rows.reduce((a, b) => a + b, 0)
@@ -150,24 +150,28 @@ export async function createAnswerer(model: Model, maxRows: number): Promise<Ans
       }
       const add = async (entry: Entry) => {
         const next = stackable ? stackKey(entry.ready as Tensors) : undefined
-        const size = next === undefined ? 0 : bytesIn(entry.ready as Tensors)
-        const large = entry.count > 1 && size >= LARGE_BYTES
-        if (next === undefined || next !== key || large) await flush()
+        if (next === undefined || next !== key) await flush()
         group.push(entry)
         key = next
         rows += entry.count
-        bytes += size
-        if (next === undefined || large || rows >= tuner.rows || bytes >= STACK_BYTES) await flush()
+        bytes += next === undefined ? 0 : bytesIn(entry.ready as Tensors)
+        if (next === undefined || rows >= tuner.rows || bytes >= STACK_BYTES) await flush()
       }
       for (const entry of entries) {
-        if (entry.failure) for (const e of singles(entry)) keep({ entry: e, failure: entry.failure })
+        if (entry.failure) {
+          for (const e of singles(entry)) keep({ entry: e, failure: entry.failure })
+          continue
+        }
+        const large = entry.count > 1 && bytesIn(entry.ready as Tensors) >= LARGE_BYTES
+        if (large) await flush()
         // how many rows suit the graph may be known better after each run
-        else
-          for (let at = 0; at < entry.count; ) {
-            const to = Math.min(entry.count, at + Math.max(1, stackable ? tuner.rows - rows : 1))
-            await add(cut(entry, at, to))
-            at = to
-          }
+        for (let at = 0; at < entry.count; ) {
+          const to = Math.min(entry.count, at + Math.max(1, stackable ? tuner.rows - rows : 1))
+          const some = cut(entry, at, to)
+          if (large) for (const d of await run([some], limits)) keep(d)
+          else await add(some)
+          at = to
+        }
       }
       await flush()
       const begin = now()

@@ -5,14 +5,14 @@ export interface Tuner {
 }
 
 /** rounds in which a new size meets the one before */
-const TRY = 3
+const TRY = 5
 /** rounds in which all meet that came close to the best */
-const FINAL = 7
+const FINAL = 11
 /** so many runs in a row that were smaller than wanted: chunks hold no more */
 const SHORT = 8
-/** of the best rate: what is worse is out, and nothing behind it is tried */
+/** of the rate of the size before: what is clearly worse is out, and nothing behind it is tried */
 const CLOSE = 0.9
-/** of the best rate: a smaller batch that is as good as that is taken, for its memory and its shorter wait */
+/** of the best rate: a smaller batch that may be as good as that is taken, for its memory and its shorter wait */
 const GOOD = 0.98
 /** shorter runs say more of the call than of the graph */
 const CALL_MS = 1
@@ -24,8 +24,11 @@ interface Contest {
   readonly rounds: number
   /** of each size, round by round */
   readonly rates: ReadonlyMap<number, number[]>
-  then(rateOf: (rows: number) => number): void
+  then(compared: Compared): void
 }
+
+/** The rate of a size in terms of another's, within the same rounds, and how far that may be off. */
+type Compared = (rows: number, other: number) => { readonly ratio: number; readonly error: number }
 
 /**
  * Small models gain a hundredfold from batches, large ones lose by them, since their activations leave the cache: so it is measured.
@@ -34,8 +37,8 @@ interface Contest {
 export function createTuner(max: number, start = 8): Tuner {
   let first = Math.min(start, max)
   let rows = first
-  /** rates in terms of the first size's, through those in between */
-  let relative = new Map<number, number>()
+  /** those that may be the best */
+  let sizes: number[] = []
   const shortest = new Map<number, number>()
   let contest: Contest | undefined
   let settled = max === 1
@@ -43,7 +46,6 @@ export function createTuner(max: number, start = 8): Tuner {
   let short = { runs: 0, most: 0 }
 
   const isLong = (n: number) => shortest.get(n)! > LONG_MS
-  const isClose = (n: number) => relative.get(n)! >= CLOSE * Math.max(...relative.values())
 
   function begin(): void {
     if (shortest.get(rows)! < CALL_MS && rows < max) {
@@ -51,36 +53,40 @@ export function createTuner(max: number, start = 8): Tuner {
       return
     }
     first = rows
-    relative = new Map([[first, 1]])
+    sizes = [first]
     rise(first)
   }
   function rise(from: number): void {
     const to = Math.min(2 * from, max)
-    if (to > from && isClose(from) && !isLong(from)) against(from, to, () => rise(to))
-    else fall(Math.min(...relative.keys()))
+    if (to > from && !isLong(from)) against(from, to, (onward) => (onward ? rise(to) : fall(first)))
+    else fall(first)
   }
   function fall(from: number): void {
     const to = from >> 1
-    // below what was passed over at the beginning there is nothing to find
-    const open = to > 0 && from <= start
-    if (open && (isClose(from) || isLong(from))) against(from, to, () => fall(to))
+    // below what was passed over at the beginning there is nothing to find, nor below what is clearly worse
+    if (to > 0 && from <= start && sizes.includes(from)) against(from, to, (onward) => (onward ? fall(to) : final()))
     else final()
   }
-  function against(from: number, to: number, then: () => void): void {
-    meet([from, to], TRY, (rateOf) => {
-      relative.set(to, (relative.get(from)! * rateOf(to)) / rateOf(from))
-      then()
+  function against(from: number, to: number, then: (onward: boolean) => void): void {
+    meet([from, to], TRY, (compared) => {
+      const { ratio, error } = compared(to, from)
+      const better = isLong(from) || ratio - error > 1 / CLOSE
+      const close = !isLong(to) && ratio + error >= CLOSE
+      if (better) sizes = to > from ? [to] : [...sizes.filter((n) => n !== from), to]
+      else if (close) sizes.push(to)
+      then(better || close)
     })
   }
   function final(): void {
-    const close = [...relative.keys()].filter(isClose)
-    const brief = close.filter((n) => !isLong(n))
-    const sizes = brief.length > 0 ? brief : [Math.min(...close)]
     if (sizes.length === 1) settle(sizes[0]!)
     else
-      meet(sizes, FINAL, (rateOf) => {
-        const best = Math.max(...sizes.map(rateOf))
-        settle(Math.min(...sizes.filter((n) => rateOf(n) >= GOOD * best)))
+      meet(sizes, FINAL, (compared) => {
+        const best = sizes.reduce((a, b) => (compared(b, a).ratio > 1 ? b : a))
+        const good = (n: number) => {
+          const { ratio, error } = compared(n, best)
+          return ratio + error >= GOOD
+        }
+        settle(Math.min(...sizes.filter(good)))
       })
   }
   function settle(n: number): void {
@@ -96,15 +102,19 @@ export function createTuner(max: number, start = 8): Tuner {
     const [[least, seen]] = [...rates].toSorted(([, a], [, b]) => a.length - b.length) as [[number, number[]]]
     rows = least
     if (seen.length < rounds) return
-    // within its round, since the next may be another time
-    const sums = seen.map((_, i) => [...rates.values()].reduce((sum, r) => sum + r[i]!, 0))
-    then((n) => median(rates.get(n)!.map((r, i) => r / sums[i]!)))
+    then((n, other) => {
+      const ratios = rates.get(n)!.map((r, i) => r / rates.get(other)![i]!)
+      const ratio = median(ratios)
+      // of a median, from that of the distances to it, as of a normal distribution
+      const error = (1.86 * median(ratios.map((r) => Math.abs(r - ratio)))) / Math.sqrt(ratios.length)
+      return { ratio, error }
+    })
   }
   /** Chunks hold `most` rows at most. */
   function limit(most: number): void {
     max = most
-    for (const n of relative.keys()) if (n > max) relative.delete(n)
-    if (relative.size > 0) fall(Math.min(...relative.keys()))
+    sizes = sizes.filter((n) => n <= max)
+    if (sizes.length > 0) fall(Math.min(...sizes))
     else if (max === 1) settle(1)
     else {
       rows = Math.min(first, max)

@@ -69,11 +69,12 @@ interface Block {
   readonly input: Raw | Span
 }
 
-/** how many bytes of rows are read as one */
-const BLOCK_BYTES = 4 * 2 ** 20
+/** how many bytes of rows are one; those of spans are nowhere but where they are answered */
+const BLOCK_BYTES = { read: 4 * 2 ** 20, span: 8 * 2 ** 20 }
 
-function sizeOfBlock({ block }: ReadContext, { width, count }: NpyRows, record: number): number {
-  return Math.max(1, Math.min(block?.(record) ?? 1, Math.floor(BLOCK_BYTES / width), count - record))
+function sizeOfBlock({ block, file }: ReadContext, { width, count }: NpyRows, record: number): number {
+  const bytes = file ? BLOCK_BYTES.span : BLOCK_BYTES.read
+  return Math.max(1, Math.min(block?.(record) ?? 1, Math.floor(bytes / width), count - record))
 }
 
 /** Where rows lie, for whoever reads them. */

@@ -51,7 +51,7 @@ test('runs do not get long', () => {
 
 test('where chunks hold no more, the best of what was tried is kept', () => {
   const tuner = createTuner(256)
-  for (let run = 0; run < 200; run++) {
+  for (let run = 0; run < 600; run++) {
     const n = Math.min(tuner.rows, 42)
     tuner.note(n, 1 + n)
   }
@@ -60,7 +60,7 @@ test('where chunks hold no more, the best of what was tried is kept', () => {
 
 test('where chunks hold fewer than the first, it goes by those', () => {
   const tuner = createTuner(256)
-  for (let run = 0; run < 200; run++) {
+  for (let run = 0; run < 600; run++) {
     const n = Math.min(tuner.rows, 3)
     tuner.note(n, 4 * n ** 1.1)
   }
