@@ -1,5 +1,4 @@
-import { memo } from '../memo.ts'
-import { openLocalFile } from './localfile.ts'
+import { type FileReader, openLocalFile } from './localfile.ts'
 import type { BatchRecord, LocalFile, Span } from './types.ts'
 
 /** The bytes of records that are spans of a file. */
@@ -13,17 +12,14 @@ export interface SpanReader {
 
 /** The file is opened for the first span. */
 export function createSpanReader(file: LocalFile | undefined): SpanReader {
-  let opened = false
-  const reader = memo(() => {
-    opened = true
-    return openLocalFile(file!)
-  })
+  let opening: Promise<FileReader> | undefined
   const loaded = new WeakMap<BatchRecord, () => void>()
   const isSpan = (r: BatchRecord): r is BatchRecord & { readonly input: Span } => r.input.kind === 'span'
   return {
     async load(records) {
       if (!records.some(isSpan)) return records
-      const { read, give } = await reader()
+      opening ??= openLocalFile(file!)
+      const { read, give } = await opening
       const read1 = async (r: BatchRecord): Promise<BatchRecord> => {
         if (!isSpan(r)) return r
         const { start, size, about } = r.input
@@ -38,7 +34,11 @@ export function createSpanReader(file: LocalFile | undefined): SpanReader {
       for (const r of records) loaded.get(r)?.()
     },
     async close() {
-      if (opened) await reader().then((r) => r.close())
+      // what could not be opened was told to whoever loads
+      await opening?.then(
+        (r) => r.close(),
+        () => undefined,
+      )
     },
   }
 }

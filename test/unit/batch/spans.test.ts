@@ -71,6 +71,9 @@ test('records are loaded where they are spans, and their memory is used again', 
   assert.ok(d?.input.kind === 'raw' && d.input.bytes.buffer === a.input.bytes.buffer)
   await spans.close()
   await createSpanReader(undefined).close()
+  const gone = createSpanReader({ path: join(work, 'gone'), etag: '' })
+  await assert.rejects(gone.load([record(0)]), { code: 'INPUT_CHANGED' })
+  await gone.close()
 })
 
 test('of rows that are read together only the bad ones are bad', async () => {
