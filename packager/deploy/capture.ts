@@ -1,5 +1,6 @@
 import { compile } from 'json-p3'
 import type { CaptureOptions } from '../../src/capture/capture.ts'
+import { shown } from '../../src/shown.ts'
 import { choice, object, place, strings, usage } from './checks.ts'
 import { bucketResources, objectsArn, type Resources, type Statement } from './resources.ts'
 
@@ -24,7 +25,7 @@ export function readCapture(raw: unknown): DeployedCapture {
 function readPercent(v: unknown): number {
   if (v === undefined) return 1
   if (typeof v === 'number' && v > 0 && v <= 100) return v
-  throw usage('capture.percent', 'a number above 0, up to 100', String(v))
+  throw usage('capture.percent', 'a number above 0, up to 100', shown(v))
 }
 
 function jsonPath(path: string, i: number): string {

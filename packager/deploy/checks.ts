@@ -1,5 +1,6 @@
 import { AppError } from '../../src/errors.ts'
 import { nearest } from '../../src/nearest.ts'
+import { shown } from '../../src/shown.ts'
 import type { S3Place } from './options.ts'
 
 export type Raw = Readonly<Record<string, unknown>>
@@ -19,19 +20,19 @@ export function choice<const T extends string>(v: unknown, where: string, all: r
   if (v === undefined) return fallback
   const found = all.find((a) => a === v)
   if (found) return found
-  throw usage(where, all.join(', '), String(v))
+  throw usage(where, all.join(', '), shown(v))
 }
 
 export function integer(v: unknown, where: string, low: number, high: number, fallback?: number): number {
   if (v === undefined && fallback !== undefined) return fallback
   if (typeof v === 'number' && Number.isInteger(v) && v >= low && v <= high) return v
-  throw usage(where, `an integer from ${low} to ${high}`, v === undefined ? 'nothing' : String(v))
+  throw usage(where, `an integer from ${low} to ${high}`, v === undefined ? 'nothing' : shown(v))
 }
 
 export function flag(v: unknown, where: string, fallback: boolean): boolean {
   if (v === undefined) return fallback
   if (typeof v === 'boolean') return v
-  throw usage(where, 'true or false', String(v))
+  throw usage(where, 'true or false', shown(v))
 }
 
 export function text(v: unknown, where: string, pattern: RegExp, form: string): string | undefined {
@@ -46,7 +47,7 @@ export function strings(v: unknown, where: string): string[] {
 }
 
 export function place(v: unknown, where: string): S3Place {
-  const [, bucket, rest] = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(String(v)) ?? []
+  const [, bucket, rest] = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(shown(v)) ?? []
   if (bucket === undefined) throw usage(where, 's3://BUCKET/PREFIX/', typeof v === 'string' ? 'another form' : typeof v)
   return { bucket, prefix: rest ? rest.replace(/\/*$/, '/') : '' }
 }

@@ -1,3 +1,4 @@
+import { shown } from '../../src/shown.ts'
 import { object, text, usage } from './checks.ts'
 import type { DeployOptions } from './options.ts'
 
@@ -25,7 +26,7 @@ export function readAlarms(raw: unknown): AlarmOptions | undefined {
   const topic = text(o.topic, 'alarms.topic', /^arn:[^:]+:sns:/, 'the ARN of an SNS topic')
   const { errorPercent = 5 } = o
   if (typeof errorPercent !== 'number' || !(errorPercent >= 0 && errorPercent < 100))
-    throw usage('alarms.errorPercent', 'a number from 0, below 100', String(errorPercent))
+    throw usage('alarms.errorPercent', 'a number from 0, below 100', shown(errorPercent))
   return { errorPercent, ...(topic !== undefined && { topic }) }
 }
 

@@ -1,4 +1,5 @@
 import { type BatchOptions as JobOptions, readOptions as readJobOptions } from '../../src/batch/setup.ts'
+import { shown } from '../../src/shown.ts'
 import { STORAGES, type Storage } from '../fit/demand.ts'
 import { type DeployedCapture, readCapture } from './capture.ts'
 import { choice, flag, integer, object, place, type Raw, strings, text, usage } from './checks.ts'
@@ -236,7 +237,7 @@ function readVpc(raw: unknown): DeployOptions['vpc'] {
 function readLogDays(v: unknown): number {
   if (v === undefined) return 30
   if (LOG_DAYS.some((d) => d === v)) return v as number
-  throw usage('logDays', LOG_DAYS.join(', '), String(v))
+  throw usage('logDays', LOG_DAYS.join(', '), shown(v))
 }
 
 function readTags(raw: unknown): DeployOptions['tags'] {

@@ -39,10 +39,12 @@ function message(type: protobuf.Type, json: unknown, where: string, depth: numbe
 function scalar(type: string, v: unknown, where: string): unknown {
   switch (type) {
     case 'string':
-      return String(v)
+      return plain(v, where)
     case 'bytes':
       // old converters wrote the character codes
-      return Array.isArray(v) ? Uint8Array.from(v, Number) : new Uint8Array(Buffer.from(String(v), 'base64'))
+      return Array.isArray(v)
+        ? Uint8Array.from(v, (code) => finite(code, where, code))
+        : new Uint8Array(Buffer.from(plain(v, where), 'base64'))
     case 'bool':
       return v === true || v === 'true'
     case 'float':
@@ -50,11 +52,16 @@ function scalar(type: string, v: unknown, where: string): unknown {
       return finite(v, where, typeof v === 'string' ? Number(v) : v)
     default: {
       const n = typeof v === 'string' ? (TF_DTYPE_ENUM[v] ?? Number(v)) : v
-      if (typeof n === 'number' && !Number.isSafeInteger(n) && /^-?\d+$/.test(String(v)))
-        return { toNumber: () => n, toString: () => String(v) }
+      if (typeof n === 'number' && !Number.isSafeInteger(n) && /^-?\d+$/.test(`${v as string | number}`))
+        return { toNumber: () => n, toString: () => `${v as string | number}` }
       return finite(v, where, n)
     }
   }
+}
+
+function plain(v: unknown, where: string): string {
+  if (typeof v === 'object') throw bad(where, 'a text', kindOf(v))
+  return String(v)
 }
 
 function finite(v: unknown, where: string, n: unknown): number {

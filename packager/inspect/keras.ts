@@ -1,3 +1,4 @@
+import { shown } from '../../src/shown.ts'
 import type { KerasModel } from '../kerasmodel.ts'
 
 export interface KerasLayer {
@@ -19,8 +20,8 @@ export function layersOf(model: KerasModel['config'] | LayerConfig, prefix = '')
   if (!Array.isArray(list)) return []
   return list.map(record).flatMap((l) => {
     const config = record(l.config)
-    const name = `${prefix}${String(config.name ?? l.name ?? '')}`
-    return [{ name, type: String(l.class_name ?? ''), detail: detailOf(config) }, ...layersOf(l, `${name}/`)]
+    const name = `${prefix}${shown(config.name ?? l.name ?? '')}`
+    return [{ name, type: shown(l.class_name ?? ''), detail: detailOf(config) }, ...layersOf(l, `${name}/`)]
   })
 }
 

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { AppError } from '../../src/errors.ts'
+import { shown } from '../../src/shown.ts'
 import { isZip, openArchive } from '../formats/archive.ts'
 import { type Hdf5, isHdf5, openHdf5 } from '../formats/hdf5.ts'
 import { isObject, type Json, type JsonObject } from '../formats/jsonvalue.ts'
@@ -199,6 +200,6 @@ function json(bytes: Uint8Array, where: string): JsonObject {
 }
 
 export function majorVersion(v: unknown): number {
-  const major = Number.parseInt(String(v ?? '3'), 10)
+  const major = Number.parseInt(shown(v ?? '3'), 10)
   return Number.isNaN(major) ? 3 : major
 }

@@ -127,25 +127,26 @@ function fitting(node: TfNode, weight: TfTensor): TfTensor {
 
 /** Placeholders of lookup tables by the tensor of the initialising graph that makes each. */
 function resources(s: SignatureJson | undefined, init: SignatureJson | undefined): Map<string, string> {
-  const made = new Map(named(init?.outputs).map((o) => [o.resourceId, o.name]))
+  const made = new Map(named(init?.outputs).map(([, o]) => [o.resourceId, o.name]))
   const out = new Map<string, string>()
-  for (const i of named(s?.inputs)) {
+  for (const [, i] of named(s?.inputs)) {
     const tensor = i.resourceId === undefined ? undefined : made.get(i.resourceId)
     if (tensor !== undefined) out.set(parseRef(i.name).node, tensor)
   }
   return out
 }
 
-/** The tensors of a signature, each with its name. @throws {AppError} BAD_MODEL_FILE */
-function named(infos: Record<string, InfoJson> | undefined): InfoJson[] {
-  for (const [alias, info] of Object.entries(infos ?? {}))
+/** The tensors of a signature by alias, each with its name. @throws {AppError} BAD_MODEL_FILE */
+function named(infos: Record<string, InfoJson> | null | undefined): [alias: string, info: InfoJson][] {
+  const all = Object.entries(infos ?? {})
+  for (const [alias, info] of all)
     if (typeof info?.name !== 'string')
       throw new AppError('BAD_MODEL_FILE', {
         where: `signature in model.json, '${alias}'`,
         expected: 'a tensor with a name',
         got: 'none',
       })
-  return Object.values(infos ?? {})
+  return all
 }
 
 /** One graph of both: the initialising one under names of its own, its tables in the places of their placeholders. */
@@ -168,12 +169,13 @@ function signatureOf(s: SignatureJson | undefined): TfSignature | undefined {
   return { method: 'tensorflow/serving/predict', inputs: infos(s.inputs), outputs: infos(s.outputs) }
 }
 
-function infos(map: Record<string, InfoJson> = {}): Record<string, SignatureTensor> {
+function infos(map: Record<string, InfoJson> | null | undefined): Record<string, SignatureTensor> {
   return Object.fromEntries(
-    Object.entries(map)
+    named(map)
       .filter(([, t]) => t.resourceId === undefined)
       .map(([alias, t]) => {
-        const dtype = tfDType(typeof t.dtype === 'number' ? t.dtype : (TF_DTYPE_ENUM[t.dtype ?? ''] ?? 0))
+        const code = typeof t.dtype === 'string' ? TF_DTYPE_ENUM[t.dtype] : t.dtype
+        const dtype = tfDType(typeof code === 'number' ? code : 0)
         const shape = shapeOf(
           t.tensorShape === undefined
             ? { unknown_rank: true }

@@ -1,4 +1,5 @@
 import { AppError } from '../errors.ts'
+import { shown } from '../shown.ts'
 import { type Place, parsePlace, parseRef } from './names.ts'
 import type { Item } from './run.ts'
 
@@ -125,7 +126,7 @@ function bridged(event: Json): Delivery {
   const { bucket, object } = json(event.detail)
   const { key, size, etag, 'version-id': versionId, sequencer } = json(object)
   const name = need(text(key), 'detail.object.key')
-  if (event['detail-type'] !== 'Object Created') return nothing(name, `an event ${event['detail-type']}`)
+  if (event['detail-type'] !== 'Object Created') return nothing(name, `an event ${shown(event['detail-type'])}`)
   const item: Item = {
     bucket: need(text(json(bucket).name), 'detail.bucket.name'),
     key: name,
@@ -140,7 +141,7 @@ function message(record: Json): Delivery {
   const id = text(record.messageId) ?? ''
   const [arn, receipt, raw] = [text(record.eventSourceARN), text(record.receiptHandle), text(record.body)]
   const told = arn && receipt && raw ? { message: { arn, receipt, body: raw } } : {}
-  const receives = Number(json(record.attributes ?? {}).ApproximateReceiveCount ?? 1)
+  const receives = Number(shown(json(record.attributes ?? {}).ApproximateReceiveCount)) || 1
   try {
     let body: unknown = JSON.parse(need(text(record.body), 'body'))
     if (isJson(body) && body.Type === 'Notification') body = JSON.parse(need(text(body.Message), 'Message'))

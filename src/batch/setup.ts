@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { AppError } from '../errors.ts'
 import { FETCH_FILE } from '../manifest.ts'
 import type { Model, ModelStore } from '../models.ts'
+import { shown } from '../shown.ts'
 import { parsePlace, refuseOverlap } from './names.ts'
 import { RESULT_FORMATS, type ResultName } from './results/index.ts'
 import type { Job } from './run.ts'
@@ -59,16 +60,21 @@ export function readOptions(text: string | undefined): BatchOptions {
   if (text === undefined) return {}
   const fail = (where: string, expected: string, got: string, cause?: unknown) =>
     new AppError('USAGE', { where: `MODELAYER_BATCH_OPTIONS${where}`, expected, got, cause })
-  let options: Record<string, unknown>
+  let options: Record<string, unknown> | null
   try {
     options = JSON.parse(text)
   } catch (cause) {
     throw fail('', 'JSON', 'another text', cause)
   }
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw fail('', 'an object in JSON', shown(options))
   for (const [name, value] of Object.entries(options)) {
     const kind = Object.hasOwn(KNOWN, name) ? KNOWN[name as keyof typeof KNOWN] : undefined
     if (kind === undefined) throw fail('', Object.keys(KNOWN).join(', '), name.slice(0, 40))
-    if (typeof value !== kind) throw fail(`.${name}`, `a ${kind}`, `a ${typeof value}`)
+    if (typeof value !== kind || value === null)
+      throw fail(`.${name}`, `a ${kind}`, value === null ? 'null' : `a ${typeof value}`)
+    if (typeof value === 'number' && !(Number.isInteger(value) && value > 0))
+      throw fail(`.${name}`, 'an integer from 1', `${value}`)
   }
   const { result, webSources = [] } = options
   if (!Array.isArray(webSources) || !webSources.every((s) => typeof s === 'string'))

@@ -10,6 +10,7 @@ import { tensor } from '../../src/tensor.ts'
 import { encodeExample } from '../../src/tfexample/encode.ts'
 import { PNG, TAR_END, tarEntry, tfRecord, zipOf } from '../fixtures/batch/archives.ts'
 import { type Reading, reader } from '../fixtures/batch/reading.ts'
+import { spoil } from './mutate.ts'
 
 const array = writeNpy(
   tensor(
@@ -139,6 +140,31 @@ for (const [format, seeds] of Object.entries(SEEDS))
       }
     }
   })
+
+test('lists that are JSON and say something else', async () => {
+  const random = randoms(5)
+  const others: readonly unknown[] = [
+    null,
+    -1,
+    1e99,
+    '',
+    's3://',
+    '%',
+    [],
+    {},
+    [[]],
+    { toString: 1 },
+    { prefix: 'a' },
+    { source: {} },
+  ]
+  const lists = [{ source: 's3://b/k' }, [{ prefix: 's3://b/p/' }, 'a', 'b'], inventory]
+  for (let i = 0; i < TIMES * 3; i++) {
+    const list = spoil(structuredClone(lists[i % 3]), random(2 ** 20), structuredClone(others[random(others.length)]))
+    await survive('manifest', Buffer.from(`${JSON.stringify(list)}\n`)).catch((cause: unknown) => {
+      throw new Error(`case ${i}: ${JSON.stringify(list)}`, { cause })
+    })
+  }
+})
 
 test('compressed files, damaged', async () => {
   const random = randoms(7)

@@ -44,3 +44,19 @@ export function mutate(next: () => number, bytes: Uint8Array): Buffer {
   for (let i = 1 + at(4); i > 0 && out.length > 0; i--) moves[at(moves.length)]!()
   return out
 }
+
+/** One member somewhere inside is another. */
+export function spoil(value: unknown, at: number, by: unknown): unknown {
+  const places: { of: Record<string, unknown>; key: string }[] = []
+  const walk = (v: unknown) => {
+    if (typeof v !== 'object' || v === null) return
+    for (const key of Object.keys(v)) {
+      places.push({ of: v as Record<string, unknown>, key })
+      walk((v as Record<string, unknown>)[key])
+    }
+  }
+  walk(value)
+  const { of, key } = places[at % places.length]!
+  of[key] = by
+  return value
+}

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { readOptions } from '../../packager/deploy/options.ts'
 import { memoryOf } from '../../packager/deploy/storage.ts'
 import { isAppError } from '../../src/errors.ts'
+import { spoil } from '../fuzz/mutate.ts'
 
 const models = { mnist: './mnist' }
 const batch = { input: 's3://digits-in/incoming/', output: 's3://digits-out/results/' }
@@ -137,6 +138,10 @@ const WRONG: readonly [name: string, raw: unknown, ...says: RegExp[]][] = [
   ['a VPC with an empty list', { models, vpc: { securityGroups: [], subnets: ['s'] } }, /vpc\.securityGroups/],
   ['tracing as text', { models, tracing: 'Active' }, /tracing/, /true or false/],
   ['a retention that does not exist', { models, logDays: 31 }, /logDays/, /30, 60/, /31/],
+  ['a retention that is an object', { models, logDays: { toString: '' } }, /logDays/, /an object/],
+  ['no rows at once', { models, batch: { ...batch, options: { maxRows: 0 } } }, /\.maxRows/, /from 1/, /0/],
+  ['half a receive', { models, batch: { ...batch, options: { maxReceives: 1.5 } } }, /\.maxReceives/, /from 1/],
+  ['no mapping rule', { models, batch: { ...batch, options: { mappingRule: null } } }, /\.mappingRule/, /null/],
   ['a key by its alias', { models, kmsKey: 'alias/mine' }, /kmsKey/, /the ARN of a key/],
   ['a tag that is a number', { models, tags: { cost: 1 } }, /tags\.cost/, /a text/],
   ['alarms to an address', { models, alarms: { topic: 'me@example.org' } }, /alarms\.topic/, /SNS topic/],
@@ -200,33 +205,24 @@ for (const [name, raw, ...says] of WRONG)
   })
 
 test('whatever a service file says, only our own errors come out', () => {
-  const value = fc.anything({ maxDepth: 3 })
-  const keys = [
-    'models',
-    'http',
-    'batch',
-    'vpc',
-    'memory',
-    'tags',
-    'alarms',
-    'concurrency',
-    'logDays',
-    'metrics',
-    'capture',
-    'release',
-    'storage',
-    'efs',
-    'container',
-  ] as const
-  const some = fc.dictionary(fc.constantFrom(...keys), value)
+  const whole = {
+    ...{ models, batch: { ...batch, map: { items: 1 }, options: { maxRows: 1 } }, alarms: { errorPercent: 1 } },
+    ...{ http: { auth: 'jwt', issuer: 'https://x', audience: ['a'], throttle: { rate: 1, burst: 1 } }, storage: 'efs' },
+    ...{ vpc: { securityGroups: ['sg'], subnets: ['s'] }, efs: EFS, tags: { a: 'b' }, metrics: { namespace: 'n' } },
+    ...{ capture: { output: 's3://kept', redact: ['$.a'] }, release: { golden: true }, concurrency: { reserved: 1 } },
+    ...{ arch: 'x64', runtime: 'nodejs22.x', memory: 512, timeout: 1, image: true, tracing: true, logDays: 1 },
+    ...{ kmsKey: 'arn:aws:kms:1', logLevel: 'info', dashboard: false, container: IMAGE },
+  }
+  assert.doesNotThrow(() => readOptions({ ...whole, container: undefined }))
+  const value = fc.oneof(fc.anything({ maxDepth: 3 }), fc.constant({ toString: '' }))
   fc.assert(
-    fc.property(some, (o) => {
+    fc.property(fc.array(fc.tuple(fc.nat(), value), { minLength: 1, maxLength: 3 }), (edits) => {
       try {
-        readOptions({ models, ...o })
+        readOptions(edits.reduce((o, [at, by]) => spoil(o, at, structuredClone(by)), structuredClone(whole) as unknown))
       } catch (e) {
         if (!isAppError(e)) throw e
       }
     }),
-    { numRuns: 500 },
+    { numRuns: 2000 },
   )
 })

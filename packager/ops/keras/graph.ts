@@ -1,4 +1,5 @@
 import { AppError, isAppError } from '../../../src/errors.ts'
+import { shown } from '../../../src/shown.ts'
 import { isObject, type Json, type JsonObject } from '../../formats/jsonvalue.ts'
 import { type Config, untupled } from './config.ts'
 import { type Arg, isKTensor, type KLayer, type KTensor, type Result, tensorsOf } from './layer.ts'
@@ -194,7 +195,7 @@ class FunctionalRun {
 
 function nameOf(json: JsonObject): string {
   const config = isObject(json.config) ? json.config : {}
-  return String(json.name ?? config.name ?? json.class_name)
+  return shown(json.name ?? config.name ?? json.class_name)
 }
 
 /** From which number the calls of a model inside a model are counted, where calls and where the outputs refer to them. */

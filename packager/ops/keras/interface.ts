@@ -1,4 +1,5 @@
 import { AppError } from '../../../src/errors.ts'
+import { shown } from '../../../src/shown.ts'
 import { DTYPES, type DType } from '../../../src/tensor.ts'
 import { isObject, type Json } from '../../formats/jsonvalue.ts'
 import type { Config } from './config.ts'
@@ -94,5 +95,5 @@ function inputLayer(c: Config, name: string): Input {
 function dtypeName(v: Json | undefined): string {
   if (typeof v === 'string') return v
   const config = isObject(v) && isObject(v.config) ? v.config : {}
-  return String(config.name)
+  return shown(config.name)
 }

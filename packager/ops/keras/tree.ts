@@ -1,5 +1,6 @@
 import { AppError } from '../../../src/errors.ts'
 import { nearest } from '../../../src/nearest.ts'
+import { shown } from '../../../src/shown.ts'
 import { DTYPES, type DType } from '../../../src/tensor.ts'
 import { isObject, type JsonObject } from '../../formats/jsonvalue.ts'
 import { Config } from './config.ts'
@@ -45,7 +46,7 @@ const OWN_MODULES = /^(keras|tensorflow|tf_keras|builtins)(\.|$)/
 /** A class of the author's own, by the name it is registered under; Keras gives its own classes a module. */
 function customName(json: JsonObject): string | undefined {
   const { module, registered_name: registered } = json
-  const type = String(json.class_name)
+  const type = shown(json.class_name)
   if (typeof module === 'string' && OWN_MODULES.test(module)) {
     const foreign = typeof registered === 'string' && registered.includes('>') && !/^keras/i.test(registered)
     return foreign ? registered : undefined
@@ -57,7 +58,7 @@ function customName(json: JsonObject): string | undefined {
 
 export function isOperation(json: JsonObject): boolean {
   const { module } = json
-  const type = String(json.class_name)
+  const type = shown(json.class_name)
   if (typeof module === 'string') return /\.(ops|activations)(\.|$)/.test(module) && !/\.layers/.test(module)
   // files without modules: layers say whether they are trainable, operations have no such thing
   const config = isObject(json.config) ? json.config : {}
@@ -71,9 +72,9 @@ function computeDType(c: Config, inherited: DType): DType | { readonly refused: 
   const given = c.get('dtype')
   if (given === undefined) return inherited
   const inner = isObject(given) && isObject(given.config) ? given.config : undefined
-  if (isObject(given) && (String(given.class_name).startsWith('Quantized') || inner?.mode))
-    return { refused: String(inner?.mode ?? given.class_name) }
-  const name = typeof given === 'string' ? given : String(inner?.name ?? 'float32')
+  if (isObject(given) && (shown(given.class_name).startsWith('Quantized') || inner?.mode))
+    return { refused: shown(inner?.mode ?? given.class_name) }
+  const name = typeof given === 'string' ? given : shown(inner?.name ?? 'float32')
   if (/_from_/.test(name)) return { refused: name }
   const dtype = POLICIES[name] ?? name
   return Object.hasOwn(DTYPES, dtype) ? (dtype as DType) : inherited
@@ -107,8 +108,8 @@ export class Tree {
       : isObject(json.config)
         ? json.config
         : {}
-    const name = String(inner.name ?? json.name ?? json.class_name)
-    const config = new Config(inner, `${json.class_name} layer '${name}'`)
+    const name = shown(inner.name ?? json.name ?? json.class_name)
+    const config = new Config(inner, `${shown(json.class_name)} layer '${name}'`)
     const dtype = computeDType(config, at.dtype)
     if (typeof dtype === 'object')
       this.problem(json, name, `weights quantised as ${dtype.refused}`, 'Import the model as it was before quantize().')
@@ -179,7 +180,7 @@ export class Tree {
   }
 
   private problem(json: JsonObject, name: string, why: string, fix: string, type?: string): void {
-    this.problems.push({ type: type ?? String(json.class_name), name, why, fix })
+    this.problems.push({ type: type ?? shown(json.class_name), name, why, fix })
   }
 }
 
@@ -192,7 +193,7 @@ interface Place {
 }
 
 function className(json: JsonObject): string {
-  const name = String(json.class_name)
+  const name = shown(json.class_name)
   return EXPORTED[name] ?? name
 }
 
@@ -222,5 +223,5 @@ const MODEL: LayerRow = {
 
 /** The layers of a model by name, in the order of the file. */
 export function namedLayers(model: KLayer): Map<string, KLayer> {
-  return new Map([...model.children.values()].map((l) => [String(l.json.name ?? l.name), l]))
+  return new Map([...model.children.values()].map((l) => [shown(l.json.name ?? l.name), l]))
 }
