@@ -53,12 +53,11 @@ for (const [name, { way, prefixes }] of Object.entries(WAYS)) {
       concurrency: map ? planned.concurrency : QUOTAS.sqs.concurrency,
       room: QUOTAS.lambda.concurrency - OTHERS,
       cold: ASSUMED.coldMs / 1000,
-      timeout: QUOTAS.lambda.seconds,
       trouble: TROUBLE,
       random: randomOf(1),
     })
     note(map ? name : `${name}: 99 of 100`, map ? o.seconds : o.mostSeconds)
-    // what fails is invisible in a queue for six times the function's timeout
+    // what fails comes back from a queue later
     if (!map) note(`${name}: the last object`, o.seconds)
     return [
       objects,
@@ -87,7 +86,7 @@ function costOf({ lambdaSeconds, invocations, slowdowns }: Outcome, objects: num
   const gigabytes = ASSUMED.vcpuMemory / 1024
   const lambda = lambdaSeconds * gigabytes * prices.lambda.arm64 + invocations * prices.lambdaRequest
   const s3 = objects * (reads * prices.s3Read + writes * prices.s3Write) + slowdowns * prices.s3Write
-  // a child enters four states; a message is sent, received with nine others, and deleted with them
-  const way = map ? invocations * 4 * prices.transition : objects * 1.2 * prices.sqsRequest
+  // a child enters four states; a message is sent, then received, hidden and deleted with nine others
+  const way = map ? invocations * 4 * prices.transition : objects * 1.3 * prices.sqsRequest
   return lambda + s3 + way
 }

@@ -20,8 +20,6 @@ export interface Scene {
   readonly room: number
   /** starting an environment, in seconds */
   readonly cold: number
-  /** of the function, in seconds */
-  readonly timeout: number
   readonly trouble: Trouble
   readonly random: () => number
   /** most invocations that are looked at one by one; of more, several in a row are one event */
@@ -68,9 +66,11 @@ export interface Outcome {
 const EVENTS = 100_000
 /** Of one object's time: most take less, some much more. */
 const SPREAD = 0.5
-/** as in packager/deploy/map.ts and src/batch/ledger.ts */
+/** as in packager/deploy/map.ts, src/batch/ledger.ts, src/batch/giveback.ts and src/batch/hold.ts; in seconds */
 const RETRY = { first: 2, most: 120, attempts: 2 * 100 }
 const LEASE = 75
+const BACKOFF = { first: 10, most: 900 }
+const HOLD = { least: 60, most: 90 }
 const POISON_ATTEMPTS = 5
 const MAX_RECEIVES = 10
 /** finding that an object is done */
@@ -98,7 +98,6 @@ export function simulate(s: Scene): Outcome {
   const { starts, children } = { starts: QUOTAS.map.starts, children: s.way === 'map' }
   const batches = Math.ceil(s.objects / items)
   const grouped = Math.max(1, Math.ceil(batches / (s.events ?? EVENTS)))
-  const visibility = 6 * s.timeout
 
   const slots = new Heap<Slot>((x) => x.free)
   for (let i = 0; i < Math.min(s.concurrency, batches); i++) slots.push({ free: opens(s.way, i), fresh: true })
@@ -213,35 +212,33 @@ export function simulate(s: Scene): Outcome {
       return { paid, held: paid + waited }
     }
 
-    /** What fails is invisible until its time is over, and comes again to whoever is free. */
+    /** What fails, and what a process that ended had in hand, is invisible for a while and comes again to whoever is free. */
     function fromQueue(time: number) {
       const doubles = count(objects, trouble.double, random)
       o.doubles += doubles
       const dead = receives + 1 >= MAX_RECEIVES
       // the rest of a batch whose process ended, half of it on average, goes back with it
       const torn = Math.min(objects - poison - errors, Math.round((crashes + poison) * (items / 2)))
-      const back = errors + torn
       const known = poison > 0 && receives + 1 >= POISON_ATTEMPTS ? poison : 0
       const stuck = poison - known
       o.named += known
-      o.answered += objects - poison - back
-      if (dead) o.lost += back + stuck
-      else if (back + stuck > 0) {
-        o.retries += back + stuck
-        again.push({
-          ready: now + visibility,
-          objects: back + stuck,
-          batches: Math.ceil((back + stuck) / items),
-          poison: stuck,
-          receives: receives + 1,
-          throttles: 0,
-        })
+      const back = errors + torn + stuck
+      o.answered += objects - known - back
+      if (dead) o.lost += back
+      else {
+        o.retries += back
+        comesBack(errors, 0, Math.min(BACKOFF.most, BACKOFF.first * 2 ** receives))
+        comesBack(torn + stuck, stuck, HOLD.least + (HOLD.most - HOLD.least) * random())
       }
       const paid =
-        Math.max(time * (1 - (back + stuck) / Math.max(objects, 1)), SEEN) +
-        (crashes + poison) * s.cold +
-        doubles * SEEN
+        Math.max(time * (1 - back / Math.max(objects, 1)), SEEN) + (crashes + poison) * s.cold + doubles * SEEN
       return { paid, held: paid }
+    }
+
+    function comesBack(some: number, poison: number, seconds: number) {
+      if (some === 0) return
+      const batches = Math.ceil(some / items)
+      again.push({ ready: now + seconds, objects: some, batches, poison, receives: receives + 1, throttles: 0 })
     }
   }
 

@@ -44,6 +44,7 @@ export function createQueue(o: QueueOptions): Queue {
   const { batchSize = 10, visibilityMs = 1000, maxReceives = 5, duplicates = 0, random = Math.random } = o
   let waiting: (Message & { readonly visible: number })[] = []
   const dead: Message[] = []
+  /** by receipt, until when */
   const hidden = new Map<string, number>()
   let invocations = 0
 
@@ -60,23 +61,25 @@ export function createQueue(o: QueueOptions): Queue {
   }
 
   // no pause is longer than the visibility, which is short where somebody watches
+  const inMs = (ms: number) => Date.now() + Math.min(ms, visibilityMs)
+
   function sendText(body: string, delayMs: number): string {
     const id = randomUUID()
-    waiting.push({ id, body, receives: 0, visible: Date.now() + Math.min(delayMs, visibilityMs) })
+    waiting.push({ id, body, receives: 0, visible: inMs(delayMs) })
     return id
   }
 
-  function back(m: Message, ms: number): void {
+  function back(m: Message, visible: number): void {
     if (m.receives >= maxReceives) {
       dead.push(m)
       o.onDead?.(m)
-    } else waiting.push({ ...m, visible: Date.now() + ms })
+    } else waiting.push({ ...m, visible })
   }
 
   return {
     send: (body) => void sendText(JSON.stringify(body), 0),
     sendText,
-    hide: (receipt, ms) => void hidden.set(receipt, Math.min(ms, visibilityMs)),
+    hide: (receipt, ms) => void hidden.set(receipt, inMs(ms)),
     async drain() {
       while (waiting.length > 0 && !o.signal?.aborted) {
         const batch = take()
@@ -90,8 +93,8 @@ export function createQueue(o: QueueOptions): Queue {
           ?.batchItemFailures
         const failed = new Set(failures?.map((f) => f.itemIdentifier))
         for (const m of batch) {
-          if (error || failed.has(m.id)) back(m, hidden.get(m.id) ?? visibilityMs)
-          else if (random() < duplicates) back({ ...m, receives: 0 }, 0)
+          if (error || failed.has(m.id)) back(m, hidden.get(m.id) ?? inMs(visibilityMs))
+          else if (random() < duplicates) back({ ...m, receives: 0 }, inMs(0))
           hidden.delete(m.id)
         }
       }

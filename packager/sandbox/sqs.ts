@@ -13,8 +13,11 @@ export interface QueueServer {
 interface Said {
   readonly MessageBody?: string
   readonly DelaySeconds?: number
-  readonly ReceiptHandle?: string
-  readonly VisibilityTimeout?: number
+  readonly Entries?: readonly {
+    readonly Id: string
+    readonly ReceiptHandle: string
+    readonly VisibilityTimeout: number
+  }[]
 }
 
 const OPERATIONS: Readonly<Record<string, (queue: Queue, said: Said) => object>> = {
@@ -22,9 +25,9 @@ const OPERATIONS: Readonly<Record<string, (queue: Queue, said: Said) => object>>
     MessageId: queue.sendText(MessageBody, DelaySeconds * 1000),
     MD5OfMessageBody: createHash('md5').update(MessageBody).digest('hex'),
   }),
-  ChangeMessageVisibility(queue, { ReceiptHandle = '', VisibilityTimeout = 0 }) {
-    queue.hide(ReceiptHandle, VisibilityTimeout * 1000)
-    return {}
+  ChangeMessageVisibilityBatch(queue, { Entries = [] }) {
+    for (const { ReceiptHandle, VisibilityTimeout } of Entries) queue.hide(ReceiptHandle, VisibilityTimeout * 1000)
+    return { Successful: Entries.map(({ Id }) => ({ Id })), Failed: [] }
   },
 }
 

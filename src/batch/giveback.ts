@@ -33,16 +33,22 @@ export async function giveBack(reports: ReadonlyMap<Delivery, readonly Report[]>
     if (has('ERROR')) {
       failed.push(delivery)
       const { first, most } = BACKOFF
-      await tried(() => queue?.hide(delivery.message!.receipt, Math.min(most, first * 2 ** (delivery.receives - 1))), o)
+      await tried(
+        () => queue?.hide([delivery.message!.receipt], Math.min(most, first * 2 ** (delivery.receives - 1))),
+        o,
+      )
     } else if (has('PAUSED')) {
       if (queue && moved && (await tried(() => queue.send(delivery.message!.body, 0), o))) return
       failed.push(delivery)
-      await tried(() => queue?.hide(delivery.message!.receipt, SOON), o)
+      await tried(() => queue?.hide([delivery.message!.receipt], SOON), o)
     } else if (has('BUSY')) {
       // it counts: an object that ends each process that takes it is found busy in between, and shall not come back for ever
       failed.push(delivery)
       const { first, most } = BUSY
-      await tried(() => queue?.hide(delivery.message!.receipt, Math.min(most, first * 2 ** (delivery.receives - 1))), o)
+      await tried(
+        () => queue?.hide([delivery.message!.receipt], Math.min(most, first * 2 ** (delivery.receives - 1))),
+        o,
+      )
     }
   })
   return { batchItemFailures: failed.map((d) => ({ itemIdentifier: d.id })) }
@@ -51,7 +57,7 @@ export async function giveBack(reports: ReadonlyMap<Delivery, readonly Report[]>
 const isMoved = ({ outcome: o }: Report) => ('fresh' in o && o.fresh) || ('moved' in o && o.moved)
 
 /** A message for which it fails comes back when its visibility timeout ends. */
-async function tried(work: () => Promise<void> | undefined, { log }: GiveBack): Promise<boolean> {
+export async function tried(work: () => Promise<void> | undefined, { log }: GiveBack): Promise<boolean> {
   try {
     await work()
     return true

@@ -2,6 +2,7 @@ import type { AppError } from '../errors.ts'
 import { type LogLine, logged, toAppError } from '../log.ts'
 import { type BatchEvent, type Delivery, readEvent, type Work } from './events.ts'
 import { type GiveBack, giveBack } from './giveback.ts'
+import { createHolds } from './hold.ts'
 import { mapAnswer, type Report, summary } from './maprun.ts'
 import { keyBelow, refuseOverlap } from './names.ts'
 import { eachOf } from './pool.ts'
@@ -21,6 +22,7 @@ export type Worker = (event: unknown, control: Control) => Promise<unknown>
 /** Events in, what their source wants to hear out. Small objects several at a time: they wait for the store. */
 export function createWorker(job: Job, options: WorkerOptions): Worker {
   const turns = createTurns()
+  const hold = createHolds(options)
   const { log, maxReceives = Number.POSITIVE_INFINITY } = options
 
   async function one(work: Work, { receives, last }: Delivery, control: Control): Promise<Report> {
@@ -66,6 +68,7 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
       }
       all.push(...work.map((w) => ({ delivery, work: w })))
     }
+    const held = await hold(read.deliveries)
     const done = async ({ delivery, work }: (typeof all)[number]) => {
       reports.get(delivery)!.push(await one(work, delivery, control))
     }
@@ -73,7 +76,7 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
       singlesFirst(all, ({ work }) => work.item.key, job.format),
       PLACES.all,
       done,
-    )
+    ).finally(held.end)
     return answer(read, reports, options)
   }
 }

@@ -26,7 +26,7 @@ test('the SDK at the queue of the sandbox: a message goes out anew, another come
         seen.push(body)
         const back = body === '"back"' && seen.length < 4
         if (body === '"on"') await own.send('"ü\n"', 0)
-        if (back) await own.hide(receiptHandle, 0)
+        if (back) await own.hide([receiptHandle], 0)
         const batchItemFailures = back ? [{ itemIdentifier: messageId }] : []
         return { requestId: '', ms: 0, log: '', restarted: false, response: { batchItemFailures } }
       },

@@ -33,7 +33,6 @@ const scene = (more: Partial<Scene> = {}): Scene => ({
   concurrency: 100,
   room: 1000,
   cold: 1,
-  timeout: 900,
   trouble: none,
   random: randomOf(1),
   ...more,

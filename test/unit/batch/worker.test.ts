@@ -91,9 +91,9 @@ function queued(worker: (event: unknown) => Promise<unknown>, maxReceives: numbe
         waits.push(['send', seconds])
         queue.sendText(body, seconds * 1000)
       },
-      async hide(receipt, seconds) {
+      async hide(receipts, seconds) {
         waits.push(['hide', seconds])
-        queue.hide(receipt, seconds * 1000)
+        for (const r of receipts) queue.hide(r, seconds * 1000)
       },
     }
   }
@@ -120,7 +120,7 @@ test('SQS: an object with more pauses than receives is answered, and its message
   const { dead, invocations } = await q.queue.drain()
   assert.deepEqual(dead, [])
   assert.ok(invocations > 4, `${invocations} invocations`)
-  assert.deepEqual(new Set(q.waits.map(String)), new Set(['send,0']))
+  assert.deepEqual(new Set(q.waits.map(String)), new Set(['hide,90', 'send,0']))
   const done = readdirSync(output).find((f) => f.endsWith('.done.json'))!
   assert.equal(JSON.parse(readFileSync(join(output, done), 'utf8')).counts.records, 2_000)
 })
@@ -131,13 +131,13 @@ test('SQS: what never gets anywhere, or fails, is a dead letter; the pauses grow
   const late1 = setup({ maxReceives: 3, queue: stuck.ours }, store)
   stuck.queue.send(late1.put('a.jsonl', 50))
   assert.equal((await stuck.queue.drain()).dead.length, 1)
-  assert.deepEqual(stuck.waits.map(String), ['hide,5', 'hide,5', 'hide,5'])
+  assert.deepEqual(stuck.waits.map(String), ['hide,90', 'hide,5', 'hide,90', 'hide,5', 'hide,90', 'hide,5'])
 
   const failing = queued((event) => bad.worker(event, soon()), 3)
   const bad = setup({ maxReceives: 3, queue: failing.ours }, store)
   failing.queue.send(bad.put('bad.jsonl', 50))
   assert.equal((await failing.queue.drain()).dead.length, 1)
-  assert.deepEqual(failing.waits.map(String), ['hide,10', 'hide,20', 'hide,40'])
+  assert.deepEqual(failing.waits.map(String), ['hide,90', 'hide,10', 'hide,90', 'hide,20', 'hide,90', 'hide,40'])
 })
 
 test('SQS: a message of an object that another process works on comes back after the lease, and not for ever', async () => {
@@ -155,7 +155,7 @@ test('SQS: a message of an object that another process works on comes back after
   writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), lease }))
   for (const n of [1, 2, 9])
     assert.deepEqual(await worker(receive(n), soon()), { batchItemFailures: [{ itemIdentifier: '1' }] })
-  assert.deepEqual(waits, ['send 0', 'hide 30', 'hide 60', 'hide 900'])
+  assert.deepEqual(waits, ['hide 90', 'send 0', 'hide 90', 'hide 30', 'hide 90', 'hide 60', 'hide 90', 'hide 900'])
 })
 
 test('SQS: a queue that cannot be told keeps nothing back', async () => {
