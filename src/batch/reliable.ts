@@ -8,21 +8,26 @@ export interface Patience {
   readonly pause?: number
 }
 
-/** The same store, repeating what failed in passing. A body that ends early goes on where it ended, on the same version. */
-export function reliable(store: ObjectStore, { tries = 6, pause = 50 }: Patience = {}): ObjectStore {
-  const again = async (e: unknown, attempt: number): Promise<void> => {
-    if (!(isAppError(e) && e.code === 'STORE_FAILED') || attempt >= tries) throw e
-    await sleep(pause * 2 ** (attempt - 1) * (0.5 + Math.random()))
-  }
-  const repeat = async <T>(work: () => Promise<T>): Promise<T> => {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await work()
-      } catch (e) {
-        await again(e, attempt)
-      }
+/** A pause after what failed in passing. @throws what does not pass, or has not after so many attempts */
+async function again(e: unknown, attempt: number, { tries = 6, pause = 50 }: Patience = {}): Promise<void> {
+  if (!(isAppError(e) && e.code === 'STORE_FAILED') || attempt >= tries) throw e
+  await sleep(pause * 2 ** (attempt - 1) * (0.5 + Math.random()))
+}
+
+/** The same work until it has not failed in passing. */
+export async function repeated<T>(work: () => Promise<T>, patience?: Patience): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work()
+    } catch (e) {
+      await again(e, attempt, patience)
     }
   }
+}
+
+/** The same store, repeating what failed in passing. A body that ends early goes on where it ended, on the same version. */
+export function reliable(store: ObjectStore, patience: Patience = {}): ObjectStore {
+  const repeat = <T>(work: () => Promise<T>) => repeated(work, patience)
 
   async function* read(ref: ObjectRef, options: ReadOptions = {}): AsyncGenerator<Uint8Array> {
     let { start = 0 } = options
@@ -35,7 +40,7 @@ export function reliable(store: ObjectStore, { tries = 6, pause = 50 }: Patience
         }
         return
       } catch (e) {
-        await again(e, attempt)
+        await again(e, attempt, patience)
       }
     }
   }
@@ -51,7 +56,7 @@ export function reliable(store: ObjectStore, { tries = 6, pause = 50 }: Patience
         }
         return
       } catch (e) {
-        await again(e, attempt)
+        await again(e, attempt, patience)
       }
     }
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import fs, { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -51,6 +52,38 @@ test('a file that is another by now, or ends before, is told', async () => {
   await assert.rejects(openLocalFile(before), { code: 'INPUT_CHANGED' })
   await (await openLocalFile(after)).close()
   await assert.rejects(openLocalFile({ path: join(work, 'model'), etag: '' }), { code: 'INPUT_CHANGED' })
+})
+
+test('what fails in passing is tried again, to open and to read; what stays is told', async (t) => {
+  const file = fileOf('p', Buffer.from('0123456789'))
+  const { open } = fs.promises
+  const failure = (code: string) => Object.assign(new Error(code), { code })
+  const left = { open: 2, read: 2 }
+  let code = 'EMFILE'
+  t.mock.method(fs.promises, 'open', async (path: string) => {
+    if (left.open-- > 0) throw failure(code)
+    const handle = await open(path)
+    const read = handle.read.bind(handle) as (...args: unknown[]) => unknown
+    return Object.assign(handle, {
+      read: async (...args: unknown[]) => {
+        if (left.read-- > 0) throw failure('EIO')
+        return read(...args)
+      },
+    })
+  })
+  syncBuiltinESMExports()
+  try {
+    const opened = await openLocalFile(file)
+    assert.equal(Buffer.from(await opened.read(3, 4)).toString(), '3456')
+    await opened.close()
+    left.open = Number.POSITIVE_INFINITY
+    await assert.rejects(openLocalFile(file), { code: 'STORE_FAILED' })
+    code = 'EACCES'
+    await assert.rejects(openLocalFile(file), { code: 'STORE_REFUSED' })
+  } finally {
+    t.mock.restoreAll()
+    syncBuiltinESMExports()
+  }
 })
 
 test('records are loaded where they are spans, and their memory is used again', async () => {
