@@ -3,12 +3,12 @@ import { readFileSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { FRONTS, type FrontName, frontOf, LIMITS, toRequest, toResult } from '../../src/http/events.ts'
 import { answer } from '../../src/http/lambda.ts'
 import { type Prelude, splitPrelude } from '../../src/http/prelude.ts'
 import { stream } from '../../src/http/stream.ts'
 import type { HttpRequest } from '../../src/types.ts'
+import { fc } from '../random.ts'
 import { serve } from '../unit/runtime/support.ts'
 
 const read = (name: string) => JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), 'utf8'))

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { readConfig } from '../../packager/package/config.ts'
 import { FINDINGS } from '../../packager/package/findings.ts'
 import { plain, readJson } from '../../packager/package/json.ts'
+import { fc } from '../random.ts'
 
 const SEED = `{"model_algorithm":"a","model_type":"TensorFlow","metrics":{"f1":0.5},"apis":[{"url":"/","request":
 {"Content-type":"multipart/form-data","data":{"type":"object","properties":{"images":{"type":"file"}},"required":["images"]}}}],

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { evaluate } from '../../packager/expression/evaluate.ts'
 import { serializedExamples } from '../../packager/expression/example.ts'
 import { readInputs } from '../../packager/expression/inputs.ts'
@@ -9,6 +8,7 @@ import { openNpz } from '../../packager/formats/npz.ts'
 import { isAppError } from '../../src/errors.ts'
 import { readNpy } from '../../src/npy.ts'
 import { fixture } from '../fixtures/show/read.ts'
+import { fc } from '../random.ts'
 
 function onlyOurs(work: () => unknown): void {
   try {

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { inspectGolden, readGoldens } from '../../packager/verify/golden-file.ts'
 import { parseField } from '../../packager/verify/request.ts'
 import { isAppError } from '../../src/errors.ts'
 import { parseBody } from '../../src/golden/compare.ts'
 import { tree } from '../fixtures/package/tree.ts'
+import { fc } from '../random.ts'
 
 const ours = (work: () => unknown) => {
   try {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { isAppError } from '../../src/errors.ts'
 import { readForm } from '../../src/http/form.ts'
 import { parseMultipart } from '../../src/http/multipart.ts'
+import { fc } from '../random.ts'
 import { serve } from '../unit/runtime/support.ts'
 
 const TYPE = 'multipart/form-data; boundary=B'

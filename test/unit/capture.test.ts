@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import type { CaptureOptions, Exchange } from '../../src/capture/capture.ts'
 import { createCapture, sampled } from '../../src/capture/capture.ts'
 import { captureKey, captureRecord } from '../../src/capture/record.ts'
 import { REDACTED, redactor } from '../../src/capture/redact.ts'
 import { EXACT } from '../../src/golden/compare.ts'
 import { goldenEvent } from '../../src/golden/stored.ts'
+import { fc } from '../random.ts'
 
 const at = new Date('2026-03-04T05:06:07.089Z')
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { readOptions } from '../../packager/deploy/options.ts'
 import { memoryOf } from '../../packager/deploy/storage.ts'
 import { isAppError } from '../../src/errors.ts'
 import { spoil } from '../fuzz/mutate.ts'
+import { fc } from '../random.ts'
 
 const models = { mnist: './mnist' }
 const batch = { input: 's3://digits-in/incoming/', output: 's3://digits-out/results/' }

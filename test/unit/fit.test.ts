@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import type { Attempt, Demand, FileSize, ModelDemand } from '../../packager/fit/demand.ts'
 import { LIMITS } from '../../packager/fit/limits.ts'
 import { memoryFor, type Plan, ROOM_MB, solve } from '../../packager/fit/solve.ts'
@@ -8,6 +7,7 @@ import { fetchedBytes, layerBytes, layerCount, modelsAt, start } from '../../pac
 import { planTable } from '../../packager/fit/table.ts'
 import { WEIGHTS } from '../../packager/onnx/weightsfile.ts'
 import { WEIGHTS_KINDS, type WeightsKind } from '../../packager/shrink/kinds.ts'
+import { fc } from '../random.ts'
 
 const MB = 1e6
 const FIXED = { bytes: 66 * MB, layers: 2 }

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { publishMetrics } from '../../src/batch/metrics.ts'
 import { readObserveSettings } from '../../src/boot.ts'
 import { emfLine } from '../../src/emf.ts'
@@ -9,6 +8,7 @@ import { createLog, type LogLine } from '../../src/log.ts'
 import { DIMENSIONS, METRICS, type MetricGroup, type MetricName, metricsOf } from '../../src/metrics.ts'
 import { observedLog } from '../../src/observe.ts'
 import { printed } from '../fixtures/printed.ts'
+import { fc } from '../random.ts'
 
 interface Emf {
   readonly _aws: { readonly Timestamp: number; readonly CloudWatchMetrics: readonly Directive[] }

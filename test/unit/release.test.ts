@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import fc from 'fast-check'
 import { describe } from '../../packager/deploy/description.ts'
 import { storedOf } from '../../packager/layers/golden.ts'
 import { isAppError } from '../../src/errors.ts'
@@ -9,6 +8,7 @@ import { invokeVersion } from '../../src/golden/invoke.ts'
 import { checkVersion, type Invoke } from '../../src/golden/run.ts'
 import { fakeLambda } from '../fixtures/deploy/fakelambda.ts'
 import { irisFunction } from '../fixtures/deploy/irisfunction.ts'
+import { fc } from '../random.ts'
 
 Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_REGION: 'eu-central-1' })
 const predict = await irisFunction()

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
-import fc from 'fast-check'
 import { readServiceFile } from '../../packager/deploy/servicefile.ts'
 import { isAppError } from '../../src/errors.ts'
 import { fakeLambda } from '../fixtures/deploy/fakelambda.ts'
 import { irisFunction } from '../fixtures/deploy/irisfunction.ts'
 import { built, ROOT, run } from '../fixtures/package/run.ts'
 import { tree } from '../fixtures/package/tree.ts'
+import { fc } from '../random.ts'
 
 const predict = await irisFunction()
 const aws = await fakeLambda(predict)

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, test } from 'node:test'
-import fc from 'fast-check'
 import { KINDS } from '../../packager/sandbox/front/kinds.ts'
 import { type Front, type FrontOptions, startFront } from '../../packager/sandbox/front/server.ts'
 import { throttle } from '../../packager/sandbox/front/throttle.ts'
 import { frontOf, toRequest } from '../../src/http/events.ts'
 import { type Heard, type Sent, send, text } from '../fixtures/sandbox/wire.ts'
+import { fc } from '../random.ts'
 
 type Api = keyof typeof KINDS
 const APIS = Object.keys(KINDS) as Api[]

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import type { OnnxTensor } from '../../packager/formats/onnxdata.ts'
 import { ONNX_DTYPES } from '../../packager/formats/proto/onnx.ts'
 import { channelsOf, KEEP, type NodeProto } from '../../packager/shrink/kinds.ts'
 import { shrinkGraph } from '../../packager/shrink/shrink.ts'
 import { fromHalf } from '../../src/half.ts'
+import { fc } from '../random.ts'
 
 const weight = (dims: readonly number[], values: Float32Array, name = 'w'): OnnxTensor => ({
   name,

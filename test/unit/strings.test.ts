@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import fc from 'fast-check'
 import { fromRe2 } from '../../packager/ops/re2.ts'
 import { isAppError } from '../../src/errors.ts'
 import { fingerprint64, hash64, sipHash } from '../../src/fingerprint.ts'
 import { printf } from '../../src/printf.ts'
 import { runStrings, STEPS, split } from '../../src/strings.ts'
 import { tensor } from '../../src/tensor.ts'
+import { fc } from '../random.ts'
 
 const words = (...data: string[]) => tensor('string', [data.length], data)
 

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { AppError } from '../../src/errors.ts'
 import type { Signature } from '../../src/manifest.ts'
 import { writeColumns, writeRows } from '../../src/protocols/tfserving/answer.ts'
@@ -12,6 +11,7 @@ import { scanNumbers } from '../../src/tensorjson/numbers.ts'
 import { quoteJson } from '../../src/tensorjson/spell.ts'
 import { differs, stack } from '../../src/tensorjson/stack.ts'
 import { expand, isList, isNumbers, isObject, type Json, parseValue } from '../../src/tensorjson/value.ts'
+import { fc } from '../random.ts'
 
 const parse = (text: string | Uint8Array) => parseValue(typeof text === 'string' ? Buffer.from(text) : text)
 const scan = (text: string, narrow = false) => scanNumbers(new NumberReader(Buffer.from(text)), 0, narrow)

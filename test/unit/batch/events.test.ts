@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { s3Event, sqsEvent } from '../../../packager/sandbox/queue.ts'
 import { decodeKey, readEvent } from '../../../src/batch/events.ts'
 import { refuseOverlap } from '../../../src/batch/names.ts'
 import { compareSequencers } from '../../../src/batch/publish.ts'
 import { isAppError } from '../../../src/errors.ts'
 import { spoil } from '../../fuzz/mutate.ts'
+import { fc } from '../../random.ts'
 
 const KEY = 'in/a b+c/ü 100%.jsonl'
 const work = (event: unknown) => readEvent(event).deliveries.flatMap((d) => d.work)

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { tensorsOfText } from '../../../src/batch/numeric.ts'
 import { fromInstance } from '../../../src/batch/ready.ts'
 import { toFeeds } from '../../../src/feeds.ts'
 import type { Signature } from '../../../src/manifest.ts'
+import { fc } from '../../random.ts'
 
 const signature = (shapes: Record<string, (number | null)[]>): Signature => ({
   graph: '',

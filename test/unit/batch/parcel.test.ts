@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { createSharedBuffers } from '../../../src/batch/buffers.ts'
 import { decoded } from '../../../src/batch/decoded.ts'
 import { npy } from '../../../src/batch/formats/npy.ts'
@@ -9,6 +8,7 @@ import { pack } from '../../../src/batch/parcel.ts'
 import type { BatchRecord } from '../../../src/batch/types.ts'
 import { npyHeader, parseNpyHeader } from '../../../src/npy.ts'
 import { SIGNATURE } from '../../fixtures/batch/reading.ts'
+import { fc } from '../../random.ts'
 
 const buffers = createSharedBuffers()
 const header = parseNpyHeader(npyHeader('<f4', [9999, 4]), 'a')

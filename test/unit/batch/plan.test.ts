@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import {
   BATCH_BYTES,
   plan,
@@ -16,6 +15,7 @@ import {
 import { pricesOf } from '../../../packager/batch/prices.ts'
 import { ASSUMED, QUOTAS } from '../../../packager/batch/quotas.ts'
 import { projectRoot } from '../../../packager/root.ts'
+import { fc } from '../../random.ts'
 
 const { prices } = pricesOf('us-east-1')
 const setting: Setting = {

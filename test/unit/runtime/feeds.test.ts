@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { isAppError } from '../../../src/errors.ts'
 import { toFeeds } from '../../../src/feeds.ts'
 import { fromBfloat, fromHalf, toBfloat, toHalf } from '../../../src/half.ts'
@@ -9,6 +8,7 @@ import { edits, nearest } from '../../../src/nearest.ts'
 import { toNested, toTensor } from '../../../src/nested.ts'
 import { DTYPES, type DType, tensor } from '../../../src/tensor.ts'
 import { compareVersions } from '../../../src/version.ts'
+import { fc } from '../../random.ts'
 
 const shape = (...dims: (number | null)[]) => dims
 const refused = (code: string, run: () => unknown, ...texts: string[]) =>
