@@ -18,7 +18,7 @@ const TROUBLE = { crash: 1e-3, error: 1e-4, poison: 1e-6, double: 1e-3 }
 const OTHERS = 150
 
 /** examples/mnist, a digit of 28 × 28 as PNG: as `modelayer batch … --dry-run` measures it. */
-const DIGIT = { bytes: 220, msPerObject: 4.4, reads: 6, writes: 4 }
+const DIGIT = { bytes: 253, msPerObject: 4.2, reads: 2, writes: 2 }
 
 const WAYS = {
   'Distributed Map, 1 prefix': { way: 'map', prefixes: 1 },

@@ -71,7 +71,8 @@ const RETRY = { first: 2, most: 120, attempts: 2 * 100 }
 const LEASE = 75
 const BACKOFF = { first: 10, most: 900 }
 const HOLD = { least: 60, most: 90 }
-const POISON_ATTEMPTS = 5
+/** one without a claim, and five with it */
+const POISON_ATTEMPTS = 6
 const MAX_RECEIVES = 10
 /** finding that an object is done */
 const SEEN = 0.1

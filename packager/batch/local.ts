@@ -1,3 +1,4 @@
+import { takeLot } from '../../src/batch/lot.ts'
 import { eachOf } from '../../src/batch/pool.ts'
 import { donesOf, retryOf } from '../../src/batch/replay.ts'
 import { RESULT_FORMATS } from '../../src/batch/results/index.ts'
@@ -57,7 +58,7 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
     progress?.({ objects: over, of: items.length, bytes: behind, ofBytes, counts, before })
   }
 
-  const one = async (listed: Item) => {
+  const one = async (listed: Item, first: boolean) => {
     if (signal?.aborted) {
       objects.open++
       return
@@ -68,6 +69,7 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
       const o = await runObject(job, item, {
         signal,
         turns,
+        first,
         // whoever runs the command knows that no other does
         takeOver: true,
         progress(counts, offset = 0) {
@@ -108,11 +110,12 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
     skipped.push({ key, reason })
   }
 
+  const lot = await takeLot(job.store, job.output, job.input)
   await eachOf(
     singlesFirst(items, ({ key }) => key, job.format),
     WIDTH,
-    one,
-  )
+    (item) => one(item, lot.first),
+  ).finally(lot.end)
   return { counts: finished, objects, skipped, errors, ...(failure && { failure }) }
 }
 

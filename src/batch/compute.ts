@@ -244,6 +244,8 @@ export async function compute(
   }
 
   async function reading({ record }: Position): Promise<void> {
+    // nothing comes after it
+    if (format.single && record > 0) return
     const { ended } = state
     if (ended?.from === record && ended.to === record && ended.times >= ALONE) throw unreadable(at)
     await held.hold({ from: record, to: record })

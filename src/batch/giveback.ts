@@ -38,7 +38,9 @@ export async function giveBack(reports: ReadonlyMap<Delivery, readonly Report[]>
         o,
       )
     } else if (has('PAUSED')) {
-      if (queue && moved && (await tried(() => queue.send(delivery.message!.body, 0), o))) return
+      // anew it would look as if nobody had tried it
+      const inWork = own.some((r) => 'tried' in r.outcome)
+      if (queue && moved && !inWork && (await tried(() => queue.send(delivery.message!.body, 0), o))) return
       failed.push(delivery)
       await tried(() => queue?.hide([delivery.message!.receipt], SOON), o)
     } else if (has('BUSY')) {

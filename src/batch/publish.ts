@@ -1,5 +1,5 @@
 import { AppError, isAppError } from '../errors.ts'
-import type { Checkpoint } from './ledger.ts'
+import { type Checkpoint, fresh } from './ledger.ts'
 import { readWhole } from './reliable.ts'
 import type { Run } from './run.ts'
 import { isEmpty, publish } from './sink.ts'
@@ -7,23 +7,46 @@ import type { Done, ObjectRef, ObjectStore, WriteOptions } from './types.ts'
 
 /** Makes everything visible, `.done.json` last. May be done again from any point. undefined: a newer input owns the result's name. */
 export async function publishRun(run: Run, state: Checkpoint): Promise<Done | undefined> {
-  const { job, outputs, names } = run
-  const named = outputs.result.key.includes(names.run)
-  if (named) await once(run, outputs.result, state.result)
-  else if (!(await newest(run, state))) return undefined
+  const { outputs, named } = run
+  if (!named) {
+    if (!(await newest(run, state))) return undefined
+  } else if (!(await once(run, outputs.result, state.result)) && !(await isOwn(run, state)))
+    return writeDone(run, ANSWERED(run))
   if (!isEmpty(state.errors)) await once(run, outputs.errors, state.errors)
+  return writeDone(run, state)
+}
+
+/** The answer of a run without a claim: see unclaimed.ts. undefined: another attempt has placed one. */
+export async function publishAnswered(run: Run, state: Checkpoint): Promise<Done | undefined> {
+  const options: WriteOptions = { only: 'absent', contentType: run.resultFormat.contentType }
+  const { written } = await publish(run.job.store, run.outputs.result, state.result, options)
+  return written ? writeDone(run, state) : undefined
+}
+
+const ANSWERED = ({ names }: Run): Checkpoint => ({
+  ...fresh(names.run),
+  counts: { records: 1, answered: 1, failed: 0 },
+})
+
+/** A record that failed here may have been answered without a claim meanwhile; that result differs, and counts. */
+async function isOwn(run: Run, { result, errors }: Checkpoint): Promise<boolean> {
+  if (!run.unclaimed || isEmpty(errors) || result.parts.length > 0) return true
+  return (await readWhole(run.job.store, run.outputs.result)).equals(Buffer.from(result.tail, 'base64'))
+}
+
+async function writeDone(run: Run, state: Checkpoint): Promise<Done> {
   const done = doneOf(run, state)
   const bytes = Buffer.from(`${JSON.stringify(done, null, 2)}\n`)
-  await job.store.put(outputs.done, bytes, { only: 'absent', contentType: 'application/json' })
+  await run.job.store.put(run.outputs.done, bytes, { only: 'absent', contentType: 'application/json' })
   return done
 }
 
-/** A name that only this run writes: what is there is what an earlier attempt of this very publishing left. */
-async function once({ job, resultFormat }: Run, ref: ObjectRef, state: Checkpoint['result']): Promise<void> {
-  if (await job.store.stat(ref)) return
+/** A name that only this run writes: what is there is what an earlier attempt of this very publishing left. Says whether it was placed now. */
+async function once({ job, resultFormat }: Run, ref: ObjectRef, state: Checkpoint['result']): Promise<boolean> {
+  if (await job.store.stat(ref)) return false
   const { contentType } = resultFormat
   const options: WriteOptions = { only: 'absent', contentType }
-  await publish(job.store, ref, state, options).catch((e: unknown) => gone(e, ref))
+  return (await publish(job.store, ref, state, options).catch((e: unknown) => gone(e, ref))).written
 }
 
 /** Parts that vanished with the store's housekeeping; the run begins again. */

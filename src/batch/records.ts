@@ -5,8 +5,12 @@ import type { BatchRecord, ObjectRef, Position, ReadContext, RecordFormat, Recor
 
 /** The records of an object, those of the objects it lists included, numbered through. */
 export function recordsOf(format: RecordFormat, context: ReadContext): AsyncIterable<BatchRecord> {
+  if (format.single && context.from) return behindIt()
   return format.lists ? followed(format, context) : format.read(context)
 }
+
+/** An object of one record has no places inside. */
+async function* behindIt(): AsyncGenerator<BatchRecord> {}
 
 /** Where one is in a list: the place that yields the current object again, and the place inside of that. */
 interface Inside {

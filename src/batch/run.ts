@@ -11,7 +11,7 @@ import { readWhole } from './reliable.ts'
 import { RESULT_FORMATS, type ResultName } from './results/index.ts'
 import { discard } from './sink.ts'
 import type { Threads } from './threads.ts'
-import { placesFor, type Turns } from './turns.ts'
+import { placesFor, type Turn, type Turns } from './turns.ts'
 import type {
   Counts,
   Done,
@@ -24,6 +24,7 @@ import type {
   RecordFormat,
   ResultFormat,
 } from './types.ts'
+import { answerUnclaimed, toldBy } from './unclaimed.ts'
 
 /** What all objects of a job have in common. */
 export interface Job {
@@ -65,6 +66,8 @@ export interface Control {
   /** whoever worked on it before is known to be gone */
   readonly takeOver?: boolean
   readonly leaseMs?: number
+  /** no process has ended over the object, as far as can be: see unclaimed.ts */
+  readonly first?: boolean
   /** where several objects are worked on at a time */
   readonly turns?: Turns
   /** Called first with where the run goes on. `offset`: bytes of the object that are behind, where its format can tell */
@@ -74,8 +77,8 @@ export interface Control {
 export type Outcome =
   | { readonly status: 'DONE' | 'FAILED'; readonly done: Done; readonly fresh: boolean }
   | { readonly status: 'SKIPPED'; readonly reason: string }
-  /** there is a checkpoint; call again. `moved`: further than before */
-  | { readonly status: 'PAUSED'; readonly counts: Counts; readonly moved: boolean }
+  /** Call again. `moved`: further than before. `tried`: there is no checkpoint that says that the time ended over it; do not say `first` */
+  | { readonly status: 'PAUSED'; readonly counts: Counts; readonly moved: boolean; readonly tried?: true }
   /** another process works on it */
   | { readonly status: 'BUSY' }
 
@@ -87,6 +90,10 @@ export interface Run {
   readonly format: RecordFormat
   readonly resultFormat: ResultFormat
   readonly names: Names
+  /** its result has a name that no other run writes */
+  readonly named: boolean
+  /** it may be answered without a claim: one record, and such a name */
+  readonly unclaimed: boolean
   readonly outputs: ReturnType<typeof outputsOf>
   readonly modelDigest: string
 }
@@ -103,28 +110,42 @@ export async function runObject(job: Job, item: Item, control: Control = {}): Pr
   if (never !== undefined) return { status: 'SKIPPED', reason: never }
   refuseOverlap(job.input ?? { bucket: item.bucket, prefix: item.key }, job.output)
   if (isLate(control)) return NO_TURN
+  const told = control.first ? toldBy(item) : undefined
+  const quick = told && planRun(job, item, told)
+  if (typeof quick === 'object' && quick.unclaimed) {
+    const outcome = await inTurn(quick, control, () => answerUnclaimed(quick, control)).catch(overtaken)
+    if (outcome) return outcome
+  }
   const found = await inputOf(job, item)
   if (typeof found === 'string') return { status: 'SKIPPED', reason: found }
   const run = planRun(job, item, found)
   if (typeof run === 'string') return { status: 'SKIPPED', reason: run }
+  return inTurn(run, control, (turn) => answerClaimed(run, control, turn))
+}
 
+async function inTurn<T>(
+  run: Run,
+  control: Control,
+  work: (turn: Turn | undefined) => Promise<T>,
+): Promise<T | Outcome> {
   const before = await doneBefore(run)
   if (before) return before
   const turn = await control.turns?.take(placesFor(run.info, run.format))
   try {
-    if (isLate(control)) return NO_TURN
-    const held = await claim(job.store, run.outputs.state, run.names.run, {
-      ...control,
-      ...(turn && { alone: () => turn.alone().then(() => !isLate(control)) }),
-    })
-    if (!held) return isLate(control) ? NO_TURN : { status: 'BUSY' }
-    // whoever held it until now may have finished since the first look
-    const since = await doneBefore(run)
-    if (since) return since
-    return await work(run, held, control)
+    return isLate(control) ? NO_TURN : await work(turn)
   } finally {
     turn?.end()
   }
+}
+
+async function answerClaimed(run: Run, control: Control, turn: Turn | undefined): Promise<Outcome> {
+  const held = await claim(run.job.store, run.outputs.state, run.names.run, {
+    ...control,
+    ...(turn && { alone: () => turn.alone().then(() => !isLate(control)) }),
+  })
+  if (!held) return isLate(control) ? NO_TURN : { status: 'BUSY' }
+  // whoever held it until now may have finished since the first look
+  return (await doneBefore(run)) ?? work(run, held, control)
 }
 
 const NO_TURN: Outcome = { status: 'PAUSED', counts: { records: 0, answered: 0, failed: 0 }, moved: false }
@@ -183,11 +204,19 @@ async function discardAll({ job, outputs }: Run, state: Checkpoint): Promise<voi
   await discard(job.store, outputs.errors, state.errors)
 }
 
+export /** What the event spoke of is not there any more. */
+function overtaken(e: unknown): Outcome {
+  const reason = isAppError(e) && { INPUT_CHANGED: CHANGED, NO_OBJECT: GONE }[e.code as string]
+  if (!reason) throw e
+  return { status: 'SKIPPED', reason }
+}
+
 const CHANGED = 'the object has changed since; its own event answers it'
+const GONE = 'the object is gone'
 
 async function inputOf(job: Job, item: Item): Promise<ObjectInfo | string> {
   const info = await job.store.stat(item)
-  if (!info) return 'the object is gone'
+  if (!info) return GONE
   const changed = item.versionId === undefined && item.etag !== undefined && item.etag !== info.etag
   if (changed) return CHANGED
   return whyNot(info.key, info.size) ?? info
@@ -206,6 +235,8 @@ function planRun(job: Job, item: Item, info: ObjectInfo): Run | string {
   const run = runDigest({ key, version, modelDigest, result, inputOptions, outputOptions, format, onlyErrors })
   const names = { prefix: output.prefix, key, run }
   const resultFormat: ResultFormat = RESULT_FORMATS[result]
+  const outputs = outputsOf(output.bucket, names, resultFormat)
+  const named = outputs.result.key.includes(names.run)
   return {
     job,
     item,
@@ -213,7 +244,9 @@ function planRun(job: Job, item: Item, info: ObjectInfo): Run | string {
     format: row,
     resultFormat,
     names,
-    outputs: outputsOf(output.bucket, names, resultFormat),
+    named,
+    unclaimed: named && row.single === true && onlyErrors === undefined,
+    outputs,
     modelDigest,
   }
 }

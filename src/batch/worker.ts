@@ -3,6 +3,7 @@ import { type LogLine, logged, toAppError } from '../log.ts'
 import { type BatchEvent, type Delivery, readEvent, type Work } from './events.ts'
 import { type GiveBack, giveBack } from './giveback.ts'
 import { createHolds } from './hold.ts'
+import { type Lot, takeLot } from './lot.ts'
 import { mapAnswer, type Report, summary } from './maprun.ts'
 import { keyBelow, refuseOverlap } from './names.ts'
 import { eachOf } from './pool.ts'
@@ -25,7 +26,7 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
   const hold = createHolds(options)
   const { log, maxReceives = Number.POSITIVE_INFINITY } = options
 
-  async function one(work: Work, { receives, last }: Delivery, control: Control): Promise<Report> {
+  async function one(work: Work, { receives, last, message }: Delivery, control: Control): Promise<Report> {
     const { item } = work
     const { key } = item
     const own: Job = { ...job, ...(work.input && { input: work.input }), ...(work.output && { output: work.output }) }
@@ -34,7 +35,7 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
       if (own.input) refuseOverlap(own.input, own.output)
       const wanted = work.only ? await retryOf(own, item) : item
       const outcome: Outcome = wanted
-        ? await runObject(own, wanted, { ...control, turns })
+        ? await runObject(own, wanted, { ...control, turns, first: control.first ?? (message && receives === 1) })
         : { status: 'SKIPPED', reason: 'nothing of it failed' }
       log({ ...nameOf(job), ...lineOf(key, outcome, Date.now() - start) })
       return { key, outcome }
@@ -55,6 +56,13 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
     }
   }
 
+  /** Nobody counts how often a map tries its items. */
+  function lotOf({ source }: BatchEvent, all: readonly { readonly work: Work }[]): Promise<Lot> | undefined {
+    if (source !== 'map' || all.length === 0) return undefined
+    const items = all.map(({ work }) => work.item)
+    return takeLot(job.store, all[0]!.work.output ?? job.output, items)
+  }
+
   return async (event, control) => {
     const read = readEvent(event)
     const reports = new Map<Delivery, Report[]>(read.deliveries.map((d) => [d, []]))
@@ -68,15 +76,17 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
       }
       all.push(...work.map((w) => ({ delivery, work: w })))
     }
+    const lot = await lotOf(read, all)
     const held = await hold(read.deliveries)
     const done = async ({ delivery, work }: (typeof all)[number]) => {
-      reports.get(delivery)!.push(await one(work, delivery, control))
+      reports.get(delivery)!.push(await one(work, delivery, { ...control, ...(lot && { first: lot.first }) }))
     }
     await eachOf(
       singlesFirst(all, ({ work }) => work.item.key, job.format),
       PLACES.all,
       done,
     ).finally(held.end)
+    if (lot && ![...reports.values()].flat().some((r) => 'tried' in r.outcome)) await lot.end()
     return answer(read, reports, options)
   }
 }

@@ -94,8 +94,8 @@ test('a message of a process that ended comes back when its last sign of life is
     })
     for (const m of messages(12)) queue.send(JSON.parse(m.body))
     assert.deepEqual((await queue.drain()).dead, [])
-    assert.equal(seen.length, 2)
-    assert.deepEqual(seen[0], seen[1])
+    assert.equal(seen[0]!.length, 12)
+    assert.deepEqual(seen.slice(1).flat().sort(), seen[0])
   } finally {
     await server.close()
   }

@@ -41,6 +41,8 @@ function setup() {
       resultFormat: prescribed,
       names,
       outputs: outputsOf(output, names, prescribed),
+      named: false,
+      unclaimed: false,
       modelDigest: 'm',
     }
   }

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { s3Event } from '../../../packager/sandbox/queue.ts'
+import { createFolderStore } from '../../../src/batch/foldstore.ts'
 import { stage } from '../../fixtures/batch/job.ts'
 import { encodePng } from '../../fixtures/batch/png.ts'
 
@@ -46,7 +47,7 @@ test('objects that were in work together when the process ended: only the one th
     assert.ok(++processes <= 20, `${processes} processes`)
     const args = [model, input, output, String(LEASE)]
     const c = fork(child, args, { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-    c.send(open.map((key) => ({ id: key, body: JSON.stringify(s3Event(input, key)), receives: 1 })))
+    c.send(await Promise.all(open.map((key) => messageOf(input, key, processes))))
     const heard = (await Promise.race([once(c, 'message'), once(c, 'exit').then(() => [])])) as [Answer?]
     if (heard[0]) open = heard[0].batchItemFailures.map((f) => f.itemIdentifier)
     c.kill('SIGKILL')
@@ -67,6 +68,11 @@ test('objects that were in work together when the process ended: only the one th
     [],
   )
 })
+
+async function messageOf(bucket: string, key: string, receives: number) {
+  const { size, etag: eTag } = (await createFolderStore().stat({ bucket, key }))!
+  return { id: key, body: JSON.stringify(s3Event(bucket, key, { size, eTag })), receives }
+}
 
 interface Answer {
   readonly batchItemFailures: readonly { readonly itemIdentifier: string }[]

@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { createQueue, s3Event, sqsEvent } from '../../../packager/sandbox/queue.ts'
+import { readEvent } from '../../../src/batch/events.ts'
 import { createFolderStore } from '../../../src/batch/foldstore.ts'
+import { giveBack } from '../../../src/batch/giveback.ts'
 import { reliable } from '../../../src/batch/reliable.ts'
 import type { Control } from '../../../src/batch/run.ts'
 import type { ObjectStore } from '../../../src/batch/types.ts'
@@ -12,6 +14,7 @@ import { createWorker, type WorkerOptions } from '../../../src/batch/worker.ts'
 import { AppError } from '../../../src/errors.ts'
 import type { LogLine } from '../../../src/log.ts'
 import { jobAt, lineOf, stage } from '../../fixtures/batch/job.ts'
+import { encodePng } from '../../fixtures/batch/png.ts'
 
 process.env.ORT_DISABLE_TELEMETRY = '1'
 const work = mkdtempSync(join(tmpdir(), 'modelayer-worker-'))
@@ -176,6 +179,45 @@ test('S3 directly: a pause starts the function again, a failure is thrown', asyn
   assert.deepEqual(events, [{ input: `s3://${input}/a.jsonl` }])
   assert.deepEqual(await worker(put('a.jsonl', 50), soon()), { done: 1, paused: 0 })
   await assert.rejects(Promise.resolve(worker(put('bad.jsonl', 5), soon())), /503/)
+})
+
+test('SQS: an image that was in work without a claim when the time ended is a receive, whatever moved beside it', async () => {
+  const waits: string[] = []
+  const queue: WorkerOptions['queue'] = () => ({
+    send: async (_, seconds) => void waits.push(`send ${seconds}`),
+    hide: async (_, seconds) => void waits.push(`hide ${seconds}`),
+  })
+  const [moved, tried] = readEvent(sqsEvent([message('1', {}), message('2', {})])).deliveries
+  const counts = { records: 0, answered: 0, failed: 0 }
+  const paused = { status: 'PAUSED', counts, moved: false } as const
+  const reports = new Map([
+    [moved!, [{ key: 'a.jsonl', outcome: { ...paused, moved: true } }]],
+    [tried!, [{ key: 'b.png', outcome: { ...paused, tried: true as const } }]],
+  ])
+  const answer = await giveBack(reports, { log: () => undefined, queue })
+  assert.deepEqual(answer, { batchItemFailures: [{ itemIdentifier: '2' }] })
+  assert.deepEqual(waits.sort(), ['hide 5', 'send 0'])
+})
+
+test('a map: a sign stands beside the results while a process is at work, and stays where the time ended over an image', async () => {
+  const { worker, input, output } = setup()
+  const [a, b] = ['a.png', 'b.png'].map((key) => {
+    writeFileSync(join(input, key), encodePng(2, 2, Uint8Array.of(1, 2, 3, 4)))
+    return { Key: key, Bucket: input }
+  })
+  const told = async (item: { Key: string; Bucket: string }) => {
+    const { size, etag } = (await createFolderStore().stat({ bucket: item.Bucket, key: item.Key }))!
+    return { ...item, Size: size, Etag: `"${etag}"` }
+  }
+  const event = { Items: [await told(a!), await told(b!)], BatchInput: {} }
+  const signs = () => readdirSync(output).filter((f) => /^lot\.[0-9a-f]{12}\.hand\.json$/.test(f))
+  const over = new AbortController()
+  over.abort()
+  assert.equal(((await worker(event, { ...soon(), signal: over.signal })) as { open: number }).open, 2)
+  assert.equal(signs().length, 1)
+  assert.equal(((await worker(event, soon())) as { open: number }).open, 0)
+  assert.deepEqual(signs(), [])
+  assert.equal(readdirSync(output).filter((f) => f.endsWith('.done.json')).length, 2)
 })
 
 test('a map hears what is open, and the counts', async () => {
