@@ -1,4 +1,4 @@
-import { open, rename, rm, stat, utimes } from 'node:fs/promises'
+import { open, rm, stat, utimes } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface LockTimes {
@@ -30,12 +30,8 @@ export async function locked(
       }
       return
     }
-    const age = await stat(lock).then(
-      (s) => Date.now() - s.mtimeMs,
-      () => 0,
-    )
-    if (age > staleMs) await steal(lock)
-    else await sleep(pollMs)
+    if ((await age(lock)) > staleMs) await steal(lock, staleMs)
+    await sleep(pollMs)
   }
 }
 
@@ -51,13 +47,25 @@ const taken = (lock: string): Promise<boolean> =>
     },
   )
 
-/** Of several that find it stale, one renames it. */
-async function steal(lock: string): Promise<void> {
-  const aside = `${lock}.${process.pid}.${Math.random().toString(36).slice(2)}`
-  await rename(lock, aside).then(
-    () => rm(aside, { force: true }),
-    (e: NodeJS.ErrnoException) => {
-      if (e.code !== 'ENOENT') throw e
-    },
+/** Of several that find it stale one looks again and takes it away: whoever is late would take that of the next holder. */
+async function steal(lock: string, staleMs: number): Promise<void> {
+  const turn = `${lock}.steal`
+  if (!(await taken(turn))) {
+    // whoever had the turn may have died in it
+    if ((await age(turn)) > staleMs) await rm(turn, { force: true })
+    return
+  }
+  try {
+    if ((await age(lock)) > staleMs) await rm(lock, { force: true })
+  } finally {
+    await rm(turn, { force: true })
+  }
+}
+
+/** Milliseconds since the last sign of life; 0 where there is no such file. */
+function age(file: string): Promise<number> {
+  return stat(file).then(
+    (s) => Date.now() - s.mtimeMs,
+    () => 0,
   )
 }

@@ -226,14 +226,14 @@ test('a shared disk: of eight that start at once, one fetches', async () => {
 
 test('a lock whose holder died is taken over, one that lives is waited for, and a failure frees it', async () => {
   const lock = join(work, 'lock')
-  const times = { beatMs: 20, staleMs: 200, pollMs: 5 }
+  const times = { beatMs: 20, staleMs: 1000, pollMs: 5 }
   writeFileSync(lock, '')
   utimesSync(lock, new Date(0), new Date(0))
   let worked = 0
   let done = false
   const work1 = async () => {
     worked++
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await new Promise((resolve) => setTimeout(resolve, 2500))
     done = true
   }
   await Promise.all(Array.from({ length: 4 }, () => locked(lock, async () => done, work1, times)))
@@ -254,6 +254,24 @@ test('a lock whose holder died is taken over, one that lives is waited for, and 
     times,
   )
   assert.equal(worked, 2)
+})
+
+test('of many that find a lock stale one gets it, and nobody takes it from that one', async () => {
+  const lock = join(work, 'stale')
+  for (let round = 0; round < 100; round++) {
+    writeFileSync(lock, '')
+    utimesSync(lock, new Date(0), new Date(0))
+    let [inside, done] = [0, 0]
+    const work1 = async () => {
+      assert.equal(++inside, 1)
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      inside--
+      done++
+    }
+    const times = { beatMs: 1000, staleMs: 60_000, pollMs: 0 }
+    await Promise.all(Array.from({ length: 8 }, () => locked(lock, async () => done > 0, work1, times)))
+    assert.equal(done, 1)
+  }
 })
 
 // "GET Object" of the examples in AWS's documentation of Signature Version 4 for S3
