@@ -115,7 +115,7 @@ export async function runLocal(job: Job, { items, onlyFailed, signal, progress }
     singlesFirst(items, ({ key }) => key, job.format),
     WIDTH,
     (item) => one(item, lot.first),
-  ).finally(lot.end)
+  ).finally(() => lot.end(objects.open > 0))
   return { counts: finished, objects, skipped, errors, ...(failure && { failure }) }
 }
 

@@ -6,8 +6,11 @@ import type { ObjectStore } from './types.ts'
 export interface Lot {
   /** no process has ended over them */
   readonly first: boolean
-  /** Whoever takes up what is left is the first again. Not to be called where a run was `tried` when its time ended. */
-  end(): Promise<void>
+  /**
+   * Takes the sign away, so that the next is the first again; but not where claims were made and something is `left`, since that has
+   * checkpoints. Not to be called where the time ended over an object that was `tried` without a claim.
+   */
+  end(left: boolean): Promise<void>
 }
 
 /**
@@ -20,5 +23,10 @@ export async function takeLot(store: ObjectStore, output: Place, what: unknown):
   const name = createHash('sha256').update(JSON.stringify(what)).digest('hex').slice(0, 12)
   const ref = { bucket: output.bucket, key: `${output.prefix}lot.${name}.hand.json` }
   const { written } = await store.put(ref, Buffer.from('{}'), { only: 'absent', contentType: 'application/json' })
-  return { first: written, end: () => store.remove(ref) }
+  return {
+    first: written,
+    async end(left) {
+      if (written || !left) await store.remove(ref)
+    },
+  }
 }

@@ -86,7 +86,8 @@ export function createWorker(job: Job, options: WorkerOptions): Worker {
       PLACES.all,
       done,
     ).finally(held.end)
-    if (lot && ![...reports.values()].flat().some((r) => 'tried' in r.outcome)) await lot.end()
+    const reported = [...reports.values()].flat()
+    if (lot && !reported.some((r) => 'tried' in r.outcome)) await lot.end(reported.some(isOpen))
     return answer(read, reports, options)
   }
 }

@@ -109,8 +109,8 @@ test('until all environments are there, work is the area below the line of their
 })
 
 test('docs/scaling.md: its worked example, and its quotas', () => {
-  const digit = { ...rate, busyPerByte: 4.4 / 220 }
-  const p = plan([of(1e7, 220, { single: true, rate: digit })], { ...setting, prefixes: 100 })
+  const digit = { ...rate, busyPerByte: 4.2 / 253, reads: 2, writes: 2 }
+  const p = plan([of(1e7, 253, { single: true, rate: digit })], { ...setting, prefixes: 100 })
   assert.deepEqual([p.items, p.batches, p.concurrency], [1000, 10_000, 900])
   const text = readFileSync(join(projectRoot(), 'docs', 'scaling.md'), 'utf8')
   const minutes = `${Math.floor(p.wallSeconds / 60)} min ${Math.round(p.wallSeconds % 60)} s`
