@@ -26,8 +26,10 @@ export function createHolds(o: GiveBack, { seconds, everyMs, patienceMs } = HOLD
     if (receipts.size === 0 || !queue) return { end: () => undefined }
     const stop = new AbortController()
     const log: GiveBack['log'] = (line) => {
-      if (!said && !stop.signal.aborted) o.log(line)
+      // what was given up is no failure
+      if (said || stop.signal.aborted) return
       said = true
+      o.log(line)
     }
     const beat = () =>
       Promise.all([...receipts].map(([arn, own]) => tried(() => queue(arn).hide(own, seconds, stop.signal), { log })))

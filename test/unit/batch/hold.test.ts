@@ -6,6 +6,7 @@ import { startQueueServer } from '../../../packager/sandbox/sqs.ts'
 import { readEvent } from '../../../src/batch/events.ts'
 import { createHolds } from '../../../src/batch/hold.ts'
 import { openQueues } from '../../../src/batch/queue.ts'
+import type { WorkerOptions } from '../../../src/batch/worker.ts'
 import type { LogLine } from '../../../src/log.ts'
 
 process.env.AWS_ACCESS_KEY_ID ??= 'test'
@@ -69,6 +70,16 @@ test('a queue that refuses is named once; one that is slow keeps nobody waiting,
   assert.deepEqual(states, ['waits', 'there'])
   await sleep(20)
   assert.equal(lines.length, 1)
+
+  // one that was given up before does not keep a refusal secret
+  let hide: WorkerOptions['queue'] = () => ({ send: refusing, hide: slow })
+  const both = createHolds({ log, queue: (arn) => hide!(arn) }, QUICK)
+  ;(await both(received(1))).end()
+  await sleep(20)
+  hide = () => ({ send: refusing, hide: refusing })
+  const last = await both(received(1))
+  await until(() => lines.length === 2)
+  last.end()
 })
 
 test('a message of a process that ended comes back when its last sign of life is over, not when the queue says so', async () => {
