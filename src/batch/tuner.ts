@@ -27,6 +27,14 @@ interface Contest {
   then(compared: Compared): void
 }
 
+export interface TunerOptions {
+  /** what an earlier one found; nothing is measured then */
+  readonly known?: number
+  /** Hears what is kept, unless chunks were too small to tell. */
+  found?(rows: number): void
+  readonly start?: number
+}
+
 /** The rate of a size in terms of another's, within the same rounds, and how far that may be off. */
 type Compared = (rows: number, other: number) => { readonly ratio: number; readonly error: number }
 
@@ -34,14 +42,15 @@ type Compared = (rows: number, other: number) => { readonly ratio: number; reado
  * Small models gain a hundredfold from batches, large ones lose by them, since their activations leave the cache: so it is measured.
  * Sizes are doubled as long as that costs little, then those below the first are tried as well; the close ones meet once more, and one is kept.
  */
-export function createTuner(max: number, start = 8): Tuner {
+export function createTuner(max: number, { known, found, start = 8 }: TunerOptions = {}): Tuner {
   let first = Math.min(start, max)
-  let rows = first
+  let rows = Math.min(known ?? first, max)
   /** those that may be the best */
   let sizes: number[] = []
   const shortest = new Map<number, number>()
   let contest: Contest | undefined
-  let settled = max === 1
+  let settled = max === 1 || known !== undefined
+  let limited = false
   let turn = { runs: 0, rows: 0, ms: 0 }
   let short = { runs: 0, most: 0 }
 
@@ -92,6 +101,7 @@ export function createTuner(max: number, start = 8): Tuner {
   function settle(n: number): void {
     rows = n
     settled = true
+    if (!limited) found?.(n)
   }
 
   function meet(sizes: readonly number[], rounds: number, then: Contest['then']): void {
@@ -113,6 +123,7 @@ export function createTuner(max: number, start = 8): Tuner {
   /** Chunks hold `most` rows at most. */
   function limit(most: number): void {
     max = most
+    limited = true
     sizes = sizes.filter((n) => n <= max)
     if (sizes.length > 0) fall(Math.min(...sizes))
     else if (max === 1) settle(1)

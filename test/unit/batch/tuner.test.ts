@@ -98,3 +98,19 @@ test('a model that is best with fewer than the first gets those', () => {
     2,
   )
 })
+
+test('what was found is told once and holds for the next; what chunks were too small to tell is not', () => {
+  const found: number[] = []
+  const never = () => assert.fail('nothing is found')
+  const tuner = createTuner(256, { found: (rows) => found.push(rows) })
+  for (let run = 0; run < 600; run++) tuner.note(tuner.rows, 1 + tuner.rows)
+  assert.deepEqual(found, [tuner.rows])
+  const next = createTuner(256, { known: found[0], found: never })
+  for (let run = 0; run < 600; run++) next.note(next.rows, run)
+  assert.equal(next.rows, found[0])
+  assert.equal(createTuner(4, { known: 64 }).rows, 4)
+
+  const small = createTuner(256, { found: never })
+  for (let run = 0; run < 600; run++) small.note(Math.min(small.rows, 5), 1 + small.rows)
+  assert.ok(small.rows <= 5)
+})
