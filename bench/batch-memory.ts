@@ -9,8 +9,9 @@ import { layerSources } from '../packager/layers/fetch.ts'
 import { writeZip } from '../packager/layers/zip.ts'
 import { openAny } from '../packager/package/open.ts'
 import { defaultCache, projectRoot } from '../packager/root.ts'
-import { createQueue, s3Event } from '../packager/sandbox/queue.ts'
+import { createQueue, type Queue, s3Event } from '../packager/sandbox/queue.ts'
 import { Sandbox } from '../packager/sandbox/sandbox.ts'
+import { startQueueServer } from '../packager/sandbox/sqs.ts'
 import { stagePackage } from '../packager/stage.ts'
 import { reliable } from '../src/batch/reliable.ts'
 import { createS3Store } from '../src/batch/s3store.ts'
@@ -47,6 +48,8 @@ try {
   const watch = setInterval(() => {
     peak = Math.max(peak, peakOf())
   }, 200)
+  let queue: Queue | undefined
+  const queues = await startQueueServer(() => queue)
   const sandbox = await Sandbox.start({
     layers: [join(work, 'runtime.zip'), model],
     function: join(work, 'batch.zip'),
@@ -59,6 +62,7 @@ try {
       MODELAYER_BATCH_INPUT: 's3://in/',
       MODELAYER_BATCH_OUTPUT: 's3://out/',
       AWS_ENDPOINT_URL_S3: endpoint,
+      AWS_ENDPOINT_URL_SQS: queues.url,
       AWS_ACCESS_KEY_ID: 'S3RVER',
       AWS_SECRET_ACCESS_KEY: 'S3RVER',
     },
@@ -66,12 +70,13 @@ try {
   })
   console.log(`box ${sandbox.kind}; not limited here: ${sandbox.limits.join('; ') || 'nothing'}`)
   const start = performance.now()
-  const queue = createQueue({ invoke: sandbox.invoke, visibilityMs: 100, maxReceives: 1000 })
+  queue = createQueue({ invoke: sandbox.invoke, visibilityMs: 100, maxReceives: 1000 })
   queue.send(s3Event('in', ref.key))
   const { invocations, dead } = await queue.drain()
   const seconds = (performance.now() - start) / 1000
   clearInterval(watch)
   await sandbox.close()
+  await queues.close()
   const rate = Math.round(records / seconds).toLocaleString('en-US')
   console.log(
     `${invocations} invocations of at most 120 s, ${seconds.toFixed(0)} s, ${rate} records/s, dead letters ${dead.length}`,

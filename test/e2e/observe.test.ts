@@ -16,8 +16,9 @@ import { layerSources } from '../../packager/layers/fetch.ts'
 import { writeZip } from '../../packager/layers/zip.ts'
 import { defaultCache } from '../../packager/root.ts'
 import { httpEvent } from '../../packager/sandbox/events.ts'
-import { s3Event, sqsEvent } from '../../packager/sandbox/queue.ts'
+import { createQueue, s3Event, sqsEvent } from '../../packager/sandbox/queue.ts'
 import { Sandbox } from '../../packager/sandbox/sandbox.ts'
+import { startQueueServer } from '../../packager/sandbox/sqs.ts'
 import { readWhole } from '../../src/batch/reliable.ts'
 import { createS3Store } from '../../src/batch/s3store.ts'
 import { type CaptureOptions, sampled } from '../../src/capture/capture.ts'
@@ -122,11 +123,14 @@ test('predict: a line and its metrics for each request, with the split of the co
 })
 
 test('batch: objects and records, by Powertools', async () => {
+  const queue = createQueue({ invoke: async () => assert.fail('nothing is delivered') })
+  const queues = await startQueueServer(() => queue)
   const { sandbox, linesOf } = await booted('batch', {
     MODELAYER_BATCH_INPUT: 's3://in/',
     MODELAYER_BATCH_OUTPUT: 's3://out/',
     POWERTOOLS_METRICS_NAMESPACE: 'modelayer',
     POWERTOOLS_SERVICE_NAME: 'digits',
+    AWS_ENDPOINT_URL_SQS: queues.url,
   })
   try {
     const body = Buffer.from('{"x": [1, 2, 3, 4]}\n{"x": [1]}\n{"x": [4, 3, 2, 1]}\n')
@@ -140,8 +144,10 @@ test('batch: objects and records, by Powertools', async () => {
     assert.match(String(first[0]!.function_request_id), /^[\w-]{36}$/)
     // what a repeated message finds done is not counted again
     assert.deepEqual(metricsOf(linesOf((await sandbox.invoke(event)).log)), [])
+    assert.ok(first.every((l) => l.level !== 'WARN'))
   } finally {
     await sandbox.close()
+    await queues.close()
   }
 })
 
