@@ -204,7 +204,7 @@ async function discardAll({ job, outputs }: Run, state: Checkpoint): Promise<voi
   await discard(job.store, outputs.errors, state.errors)
 }
 
-export /** What the event spoke of is not there any more. */
+/** What the event spoke of is not there any more. */
 function overtaken(e: unknown): Outcome {
   const reason = isAppError(e) && { INPUT_CHANGED: CHANGED, NO_OBJECT: GONE }[e.code as string]
   if (!reason) throw e
